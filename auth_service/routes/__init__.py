@@ -1,0 +1,3 @@
+"""The HTTP edge: parse, call, answer."""
+
+from __future__ import annotations

@@ -1,0 +1,32 @@
+"""Resolve pyproject.toml into the hash-locked files beside this script."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SETS = {
+    "auth": ["--extra", "auth"],
+    "gateway": ["--extra", "gateway"],
+    "run": ["--extra", "auth", "--extra", "gateway"],
+    "dev": ["--extra", "auth", "--extra", "gateway", "--group", "dev"],
+}
+
+
+def main() -> None:
+    """Write one file per set; hashes, no index address, every platform."""
+    for name, selection in SETS.items():
+        command = [
+            *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", *selection),
+            *("--upgrade", "--universal", "--python-version", "3.11", "--generate-hashes"),
+            *("--no-emit-index-url", "--no-emit-find-links", "--quiet"),
+            *("--custom-compile-command", "make lock"),
+            *("--output-file", str(HERE.relative_to(HERE.parent) / f"{name}.txt")),
+        ]
+        subprocess.run(command, check=True, cwd=HERE.parent)  # noqa: S603 - our own words only
+
+
+if __name__ == "__main__":
+    main()
