@@ -1,0 +1,55 @@
+"""How refusals look: one small JSON object, whatever went wrong and wherever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from auth_service.exceptions import InvalidRequest, RequestError
+
+_WORDS = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every refusal (RFC 6749 section 5.2)."""
+
+    error: str
+    error_description: str | None = None
+
+
+def describe(answers: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route for OpenAPI: status → what it means."""
+    return {
+        status: {"model": ErrorAnswer, "description": description}
+        for status, description in answers.items()
+    }
+
+
+def install_error_answers(app: FastAPI) -> None:
+    """Let ``app`` answer our errors, its own 404 and 405, and never with 422."""
+    app.add_exception_handler(RequestError, _answer_request_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+
+
+async def _answer_request_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestError)  # noqa: S101 (for the type checker)
+    body = ErrorAnswer(error=error.error, error_description=error.description)
+    return JSONResponse(body.model_dump(), error.status, headers=error.headers)
+
+
+async def _answer_http_exception(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 (for the type checker)
+    word = _WORDS.get(error.status_code, "error")
+    return JSONResponse({"error": word}, error.status_code, headers=error.headers)
+
+
+async def _answer_validation_error(request: Request, _: Exception) -> JSONResponse:
+    """Replace the framework's 422, whose text repeats the input, a password perhaps."""
+    return await _answer_request_error(request, InvalidRequest("a parameter is malformed"))

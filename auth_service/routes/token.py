@@ -1,0 +1,130 @@
+"""``POST /token``: the token endpoint (RFC 6749 section 3.2)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from auth_service.clients import ClientAuthenticator
+from auth_service.exceptions import InvalidRequest, RequestError, UnsupportedGrantType
+from auth_service.grants import Grant
+from auth_service.models import Client
+from auth_service.routes.errors import describe
+from auth_service.routes.form import MEDIA_TYPE, read_form
+
+_log = logging.getLogger(__name__)
+
+
+class TokenAnswer(BaseModel):
+    """A successful answer (RFC 6749 section 5.1)."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+
+
+def _form(grant_types: list[str]) -> dict[str, Any]:
+    """Describe the body for OpenAPI; it is read by hand, so the framework cannot."""
+    text = {"type": "string"}
+    return {
+        "required": True,
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["grant_type"],
+                    "properties": {
+                        "grant_type": {"type": "string", "enum": grant_types},
+                        "username": text,
+                        "password": {"type": "string", "format": "password"},
+                        "scope": {**text, "description": "words separated by blanks"},
+                        "client_id": text,
+                        "client_secret": {"type": "string", "format": "password"},
+                    },
+                }
+            }
+        },
+    }
+
+
+def token_router(*, clients: ClientAuthenticator, grants: Mapping[str, Grant]) -> APIRouter:
+    """Build the route.
+
+    Args:
+        clients: Says which client asks.
+        grants: ``grant_type`` → what serves it.
+    """
+    router = APIRouter()
+
+    @router.post(
+        "/token",
+        summary="Exchange credentials for an access token",
+        response_model=None,
+        responses={
+            200: {"model": TokenAnswer, "description": "The access token, an RFC 9068 JWT."},
+            **describe(
+                {
+                    400: "invalid_request, invalid_grant, invalid_scope, unauthorized_client or"
+                    " unsupported_grant_type",
+                    401: "invalid_client",
+                    408: "the body came too slowly",
+                    413: "the body is over 16 KiB",
+                    503: "overloaded or without database; Retry-After says when to come again",
+                }
+            ),
+        },
+        openapi_extra={"requestBody": _form(sorted(grants))},
+    )
+    async def token(request: Request) -> JSONResponse:
+        """Answer a client's request for a token.
+
+        Clients authenticate by HTTP Basic or by `client_id` and `client_secret` in the form; public
+        clients send their `client_id` alone.
+        """
+        client: Client | None = None
+        try:
+            form = await read_form(request)
+            grant = _choose(grants, form)
+            authorization = request.headers.getlist("authorization")
+            client = await clients.identify(authorization=authorization, form=form)
+            issued = await grant.exchange(client=client, form=form)
+        except RequestError as error:
+            _log_refusal(request, error, client)
+            raise
+        answer = TokenAnswer(
+            access_token=issued.access_token,
+            token_type="Bearer",  # noqa: S106 (the scheme's name)
+            expires_in=issued.expires_in,
+            scope=issued.scope,
+        )
+        return JSONResponse(answer.model_dump())
+
+    return router
+
+
+def _choose(grants: Mapping[str, Grant], form: Mapping[str, str]) -> Grant:
+    grant_type = form.get("grant_type")
+    if grant_type is None:
+        raise InvalidRequest("grant_type is required")
+    grant = grants.get(grant_type)
+    if grant is None:
+        raise UnsupportedGrantType("this server does not know the grant type")
+    return grant
+
+
+def _log_refusal(request: Request, error: RequestError, client: Client | None) -> None:
+    """One line per refusal: who and why, and nothing of what was typed."""
+    fields = {
+        "error": error.error,
+        "description": error.description,
+        "address": request.client.host if request.client else "",
+    }
+    if client is not None:
+        fields["client_id"] = client.id
+    _log.warning("token_refused", extra=fields)

@@ -1,0 +1,236 @@
+"""The environment as one frozen value: every ``AUTH_*`` variable, its default and its bounds."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from typing_extensions import override
+
+from auth_service.exceptions import ConfigurationError
+
+PREFIX = "AUTH_"
+# Kubernetes puts AUTH_SERVICE_HOST and the like into every pod beside a Service of that name.
+FOREIGN_PREFIX = "AUTH_SERVICE_"
+# Values that may hold a password: never shown in a message, and readable from a file.
+SECRETS = frozenset({"database_url"})
+SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener binds.
+
+    Args:
+        host: An IP address or a host name, without brackets.
+        port: 0 to 65535; 0 lets the system choose.
+    """
+
+    host: str
+    port: int
+
+    @override
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    """Return a validator for whole numbers from ``low`` to ``high``."""
+
+    def check(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number between {low} and {high}")
+        return value
+
+    return check
+
+
+def _seconds(low: float, high: float) -> Callable[[object], float]:
+    """Return a validator for numbers of seconds from ``low`` to ``high``."""
+
+    def check(value: object) -> float:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value):
+            value = float(value)
+        number = value if isinstance(value, int | float) else math.nan
+        if isinstance(value, bool) or not low <= number <= high:
+            raise ValueError(f"must be a number of seconds between {low} and {high}")
+        return float(number)
+
+    return check
+
+
+def _one_of(*words: str) -> Callable[[object], str]:
+    """Return a validator for one word out of a few."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return value
+
+    return check
+
+
+def _addresses(value: object) -> tuple[Address, ...]:
+    """Read ``host:port`` entries separated by commas; IPv6 hosts stand in brackets."""
+    if isinstance(value, tuple) and all(isinstance(item, Address) for item in value) and value:
+        return value
+    found = []
+    for entry in str(value).split(","):
+        match = re.fullmatch(
+            r"\s*(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+)):([0-9]{1,5})\s*", entry
+        )
+        if match is None or int(match[3]) > 65535:  # noqa: PLR2004 (the highest port)
+            raise ValueError("must be host:port, several separated by commas")
+        found.append(Address(match[1] or match[2], int(match[3])))
+    return tuple(found)
+
+
+def _database_url(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"sqlite\+aiosqlite:///[^?#\s:]+", value):
+        raise ValueError("must be sqlite+aiosqlite:///PATH")
+    return value
+
+
+def _client_id(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"([A-Za-z0-9_-]{1,56})?", value):
+        raise ValueError("must be at most 56 letters, digits, hyphens and underscores")
+    return value
+
+
+def _audience(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,255}", value):
+        raise ValueError("must be 1 to 255 printable ASCII characters without blanks")
+    return value
+
+
+class Settings(BaseModel):
+    """What an operator may choose; each field is the variable ``AUTH_`` plus its name in capitals.
+
+    Attributes:
+        environment: ``production`` refuses what is only fit for a demonstration.
+        bind: Listeners of the public application.
+        internal_bind: Listeners for probes and metrics; never reachable from outside.
+        issuer: The ``iss`` of every token and the base of every address in the metadata. Comes from
+            here alone: a Host header is the client's word (RFC 8414 section 3.3).
+        audience: The ``aud`` of access tokens.
+        access_token_seconds: How long an access token lives, 60 to 3600.
+        signing_algorithm: What new tokens are signed with.
+        database_url: Where users and clients are kept.
+        keys_dir: Where the private signing keys are kept, made on the first start.
+        default_client: Client of a request that names none; empty: such a request is refused.
+        hash_threads: Passwords checked at the same time; each takes 19 MiB and one core.
+        hash_queue: Logins that may wait for a thread.
+        hash_wait_seconds: How long each may wait.
+        unknown: Names of ``AUTH_*`` variables that are no setting, for one warning in the log.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    # Before the fields whose validators look at it.
+    environment: Annotated[
+        Literal["development", "production"], BeforeValidator(_one_of("development", "production"))
+    ] = "development"
+    bind: Annotated[tuple[Address, ...], BeforeValidator(_addresses)] = (
+        Address("127.0.0.1", 8001),
+    )
+    internal_bind: Annotated[tuple[Address, ...], BeforeValidator(_addresses)] = (
+        Address("127.0.0.1", 9001),
+    )
+    issuer: str = "https://localhost:8443"
+    audience: Annotated[str, BeforeValidator(_audience)] = "drawbridge"
+    access_token_seconds: Annotated[int, BeforeValidator(_whole(60, 3600))] = 600
+    signing_algorithm: Annotated[
+        Literal["ES256", "RS256"], BeforeValidator(_one_of("ES256", "RS256"))
+    ] = "ES256"
+    database_url: Annotated[str, BeforeValidator(_database_url)] = (
+        "sqlite+aiosqlite:///.local/auth.db"
+    )
+    keys_dir: Path = Path(".local/keys")
+    default_client: Annotated[str, BeforeValidator(_client_id)] = ""
+    hash_threads: Annotated[int, BeforeValidator(_whole(1, 256))] = os.cpu_count() or 1
+    hash_queue: Annotated[int, BeforeValidator(_whole(0, 10_000))] = 64
+    hash_wait_seconds: Annotated[float, BeforeValidator(_seconds(0.01, 60))] = 1.5
+    unknown: tuple[str, ...] = ()
+
+    @field_validator("issuer")
+    @classmethod
+    def _issuer_is_a_plain_url(cls, value: str, info: ValidationInfo) -> str:
+        """RFC 8414 section 2: no query, no fragment; no trailing slash, for paths follow."""
+        plain = re.fullmatch(r"https?://[\x21-\x7e]+", value) is not None
+        if not plain or value.endswith("/") or set(value) & set('?#"\\@'):
+            raise ValueError("must be an http(s) URL without query, fragment and trailing slash")
+        try:
+            host = urlsplit(value).hostname
+            _ = urlsplit(value).port
+        except ValueError:
+            host = None
+        if not host:
+            raise ValueError("must be an http(s) URL without query, fragment and trailing slash")
+        if info.data.get("environment") == "production" and not value.startswith("https://"):
+            raise ValueError("must be an https URL in production")
+        return value
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the settings out of ``environ``; an empty value counts as none.
+
+        Raises:
+            ConfigurationError: One line that names the variable and says what it must be.
+        """
+        variables = {PREFIX + name.upper(): name for name in cls.model_fields if name != "unknown"}
+        files = {f"{PREFIX}{name.upper()}_FILE": name for name in SECRETS}
+        given: dict[str, str] = {}
+        unknown = []
+        for variable, value in environ.items():
+            if not variable.startswith(PREFIX) or variable.startswith(FOREIGN_PREFIX):
+                continue
+            if variable in files:
+                if value and environ.get(variable.removesuffix("_FILE")):
+                    raise ConfigurationError(f"{variable}: set it or the plain one, not both")
+                if value:
+                    given[files[variable]] = _read_secret(variable, value)
+            elif variable not in variables:
+                unknown.append(variable)
+            elif value:
+                given[variables[variable]] = value
+        try:
+            return cls.model_validate({**given, "unknown": tuple(sorted(unknown))})
+        except ValidationError as error:
+            raise ConfigurationError(_one_line(error, given)) from None
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError(f"{variable}: cannot read the file: {reason}") from None
+
+
+def _one_line(error: ValidationError, given: Mapping[str, str]) -> str:
+    """Say the first thing that is wrong, with the variable's name and, if no secret, its value."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    line = f"{PREFIX}{name.upper()}: {message}"
+    if name not in SECRETS and name in given:
+        # repr() keeps control characters and line ends out of the terminal.
+        line += f", not {given[name][:SHOWN_CHARACTERS]!r}"
+    return line
