@@ -10,6 +10,7 @@ A disconnect travels as the WebSocket close code. SDKs reconnect after every cod
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 
 class ErrorCode(IntEnum):
@@ -23,7 +24,8 @@ class ErrorCode(IntEnum):
     message: str
     temporary: bool
 
-    def __new__(cls, code: int, message: str, temporary: bool = False) -> ErrorCode:
+    def __new__(cls, code: int, message: str, temporary: bool = False) -> Self:
+        """Make a member of its number and what belongs to it."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.message = message
@@ -55,7 +57,8 @@ class DisconnectCode(IntEnum):
 
     reason: str
 
-    def __new__(cls, code: int, reason: str) -> DisconnectCode:
+    def __new__(cls, code: int, reason: str) -> Self:
+        """Make a member of its number and what belongs to it."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.reason = reason

@@ -1,14 +1,14 @@
 """The gateway's errors.
 
-    GatewayError
-    ├── ReplyError            one command failed; its code goes into the reply
-    ├── Disconnect            the connection ends with a close code
-    ├── InvalidToken          a bearer token that is not accepted
-    │   └── TokenExpired      ... which was good once: the client should fetch a new one
-    ├── KeysUnavailable       the issuer's keys cannot be had now; nothing is said about the token
-    ├── HandshakeRejected     the door's answer: an HTTP status before the upgrade
-    ├── BrokerUnavailable     the broker did not take it; nothing was published
-    └── ConfigurationError    the start stops with this one line
+GatewayError
+├── ReplyError            one command failed; its code goes into the reply
+├── Disconnect            the connection ends with a close code
+├── InvalidToken          a bearer token that is not accepted
+│   └── TokenExpired      ... which was good once: the client should fetch a new one
+├── KeysUnavailable       the issuer's keys cannot be had now; nothing is said about the token
+├── HandshakeRejected     the door's answer: an HTTP status before the upgrade
+├── BrokerUnavailable     the broker did not take it; nothing was published
+└── ConfigurationError    the start stops with this one line
 """
 
 from __future__ import annotations

@@ -1,0 +1,50 @@
+"""``python -m ws_gateway``: one gateway process, configured by the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import uvloop
+
+from ws_gateway import logs
+from ws_gateway.app import create_app, create_internal_app, open_gateway
+from ws_gateway.exceptions import ConfigurationError
+from ws_gateway.listeners import Listener, bind, serve
+from ws_gateway.settings import Settings
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal, then drain.
+
+    Raises:
+        ConfigurationError: It cannot start with these settings.
+    """
+    public = bind(settings.bind, variable="GATEWAY_BIND")
+    internal = bind(settings.internal_bind, variable="GATEWAY_INTERNAL_BIND")
+    async with open_gateway(settings) as gateway:
+
+        async def drain(hurry: asyncio.Event) -> None:
+            await gateway.node.drain(settings.drain_seconds, hurry)
+
+        listeners = [
+            Listener(app=create_app(gateway), sockets=public),
+            Listener(app=create_internal_app(gateway), sockets=internal),
+        ]
+        await serve(listeners, drain=drain)
+
+
+def main() -> int:
+    """Run, and say in one line why it cannot; returns the exit status."""
+    try:
+        settings = Settings.from_environment()
+        logs.configure(settings.log_level)
+        uvloop.run(run(settings))
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""The grammar of channel names, and the options of each namespace.
+
+``namespace:rest#user1,user2``: the namespace is what stands before the first ``:``, the users a
+channel is limited to stand after the last ``#``. Options come from a TOML file.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from ws_gateway.codes import ErrorCode
+from ws_gateway.exceptions import ConfigurationError, ReplyError
+
+MAX_CHANNEL_LENGTH = 255
+NAMESPACE_BOUNDARY, USER_BOUNDARY, USER_SEPARATOR = ":", "#", ","
+
+_NAMESPACE = re.compile(r"[-a-zA-Z0-9_]{2,}")
+_PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
+# The charset of our own subjects, with the prefix that a second issuer's users carry. Others
+# could name several users at once, or another's channel.
+_PERSONAL_USER = re.compile(r"(?:[a-z0-9]{1,16}\.)?[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelOptions:
+    """What may be done in the channels of one namespace; nothing by default.
+
+    Attributes:
+        allow_subscribe_for_client: Any logged-in user may subscribe.
+        allow_publish_for_client: Any logged-in user may publish.
+        allow_publish_for_subscriber: Whoever is subscribed may publish.
+        allow_user_limited_channels: ``name#1,2`` may be subscribed by users 1 and 2.
+        channel_regex: The part after the namespace must contain a match of this.
+    """
+
+    allow_subscribe_for_client: bool = False
+    allow_publish_for_client: bool = False
+    allow_publish_for_subscriber: bool = False
+    allow_user_limited_channels: bool = False
+    channel_regex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel name, taken apart.
+
+    Attributes:
+        name: The whole name.
+        options: Those of its namespace.
+        personal: It lies in the namespace of personal channels.
+        users: The users it is limited to; empty if it is not.
+    """
+
+    name: str
+    options: ChannelOptions
+    personal: bool
+    users: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """All channels that exist: the namespaces and what is true of each.
+
+    Attributes:
+        without_namespace: Options of names without a ``:``.
+        namespaces: Options by namespace.
+        personal_channel_namespace: Every user is subscribed to ``NAMESPACE:#USER`` by the
+            server; ``""`` means ``#USER``, None that there are no personal channels.
+    """
+
+    without_namespace: ChannelOptions = field(default_factory=ChannelOptions)
+    namespaces: dict[str, ChannelOptions] = field(default_factory=dict)
+    personal_channel_namespace: str | None = None
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read a channels file.
+
+        Raises:
+            ConfigurationError: A sentence about the first thing that is wrong.
+        """
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"not TOML: {error}") from None
+        if unknown := document.keys() - {"client", "without_namespace", "namespaces"}:
+            raise ConfigurationError(f"unknown section {min(unknown)!r}")
+        client = _table(document.get("client", {}), "client")
+        if unknown := client.keys() - {"personal_channel_namespace"}:
+            raise ConfigurationError(f"client.{min(unknown)}: unknown option")
+        personal = client.get("personal_channel_namespace")
+        if personal is not None and not isinstance(personal, str):
+            raise ConfigurationError("client.personal_channel_namespace: must be a string")
+        namespaces = {}
+        for name, options in _table(document.get("namespaces", {}), "namespaces").items():
+            if not _NAMESPACE.fullmatch(name):
+                raise ConfigurationError(
+                    f"namespaces.{name!r}: a name is two or more of a-z, A-Z, 0-9, - and _"
+                )
+            namespaces[name] = _options(options, f"namespaces.{name}")
+        if personal and personal not in namespaces:
+            raise ConfigurationError(
+                f"client.personal_channel_namespace: there is no namespace {personal!r}"
+            )
+        return cls(
+            without_namespace=_options(document.get("without_namespace", {}), "without_namespace"),
+            namespaces=namespaces,
+            personal_channel_namespace=personal,
+        )
+
+    def resolve(self, name: str) -> Channel:
+        """Take a channel name apart.
+
+        Raises:
+            ReplyError: 107 for a name that cannot be one, 102 for an unknown namespace.
+        """
+        if len(name) > MAX_CHANNEL_LENGTH or not _PRINTABLE_ASCII.fullmatch(name):
+            raise ReplyError(ErrorCode.BAD_REQUEST)
+        namespace, boundary, rest = name.partition(NAMESPACE_BOUNDARY)
+        if boundary:
+            options = self.namespaces.get(namespace)
+            if options is None:
+                raise ReplyError(ErrorCode.UNKNOWN_CHANNEL)
+        else:
+            namespace, rest, options = "", name, self.without_namespace
+        if options.channel_regex and not re.search(options.channel_regex, rest):
+            raise ReplyError(ErrorCode.BAD_REQUEST)
+        _, limited, users = rest.rpartition(USER_BOUNDARY)
+        return Channel(
+            name=name,
+            options=options,
+            personal=namespace == self.personal_channel_namespace
+            and (bool(namespace) or bool(limited)),
+            users=tuple(users.split(USER_SEPARATOR)) if limited else (),
+        )
+
+    def personal_channel(self, user: str) -> str | None:
+        """Name the channel of one user; None if there are none, or not for such a user id."""
+        namespace = self.personal_channel_namespace
+        if namespace is None or not _PERSONAL_USER.fullmatch(user):
+            return None
+        return f"{namespace}:{USER_BOUNDARY}{user}" if namespace else USER_BOUNDARY + user
+
+    def is_personal_channel_of_someone(self, channel: Channel) -> bool:
+        """Whether this is exactly the name that some user's personal channel has."""
+        return len(channel.users) == 1 and channel.name == self.personal_channel(channel.users[0])
+
+
+def _table(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{name}: must be a table")
+    return value
+
+
+def _options(value: object, name: str) -> ChannelOptions:
+    known = {option.name: option.type for option in fields(ChannelOptions)}
+    options = _table(value, name)
+    for option, given in options.items():
+        if option not in known:
+            raise ConfigurationError(f"{name}.{option}: unknown option")
+        if type(given).__name__ != known[option]:
+            raise ConfigurationError(f"{name}.{option}: must be of type {known[option]}")
+    try:
+        re.compile(options.get("channel_regex", ""))
+    except re.error as error:
+        raise ConfigurationError(f"{name}.channel_regex: {error}") from None
+    return ChannelOptions(**options)

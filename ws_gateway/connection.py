@@ -1,0 +1,499 @@
+"""The I/O shell of one session: performs what the state machine asks for.
+
+Commands of a connection are processed one after the other. A command is a coroutine, but most
+never wait (a subscribed channel, the in-process broker, a cached token): it is stepped once by
+hand, and becomes a task only if it suspends. What arrives meanwhile is kept, up to a bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import random
+import uuid
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from math import ceil
+from typing import Any
+
+from msgspec import Raw
+from typing_extensions import override
+
+from ws_gateway.codes import DisconnectCode, ErrorCode
+from ws_gateway.credentials import Credentials
+from ws_gateway.exceptions import (
+    Disconnect,
+    InvalidToken,
+    KeysUnavailable,
+    ReplyError,
+    TokenExpired,
+)
+from ws_gateway.frames import PING, frame
+from ws_gateway.node import Node
+from ws_gateway.protocol.codec import Codec
+from ws_gateway.protocol.messages import (
+    EMPTY,
+    REQUEST_NAMES,
+    Command,
+    ConnectRequest,
+    ConnectResult,
+    Error,
+    HistoryRequest,
+    PingRequest,
+    PresenceRequest,
+    PresenceStatsRequest,
+    PublishRequest,
+    RefreshRequest,
+    RefreshResult,
+    Reply,
+    Request,
+    RPCRequest,
+    RPCResult,
+    SendRequest,
+    SubRefreshRequest,
+    SubscribeRequest,
+    SubscribeResult,
+    UnsubscribeRequest,
+)
+from ws_gateway.session import Session, State, Tick
+from ws_gateway.transport import Transport
+from ws_gateway.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+_FRAME_PING = frame(PING, b"")
+_SUBSCRIBED = SubscribeResult()
+
+
+class Connection(Writer):
+    """One client's connection, from the accepted handshake to its end.
+
+    Args:
+        transport: Carries its frames.
+        node: The process it is connected to.
+        codec: The encoding that was agreed on.
+        credentials: Whom the handshake authenticated, if it did.
+        token_allowed: Whether ``connect`` may bring a token.
+        frame_pings: The client asked for WebSocket pings.
+        authenticated: Called once, when it is known who this is or when the connection ends
+            without that.
+
+    Attributes:
+        client: The connection's id.
+        closed: It has ended, or is closing; nothing is sent any more.
+    """
+
+    __slots__ = (
+        "_attached",
+        "_authenticated",
+        "_inbox",
+        "_inbox_bytes",
+        "_opened",
+        "_task",
+        "client",
+        "closed",
+        "codec",
+        "node",
+        "session",
+        "slot",
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        node: Node,
+        codec: Codec,
+        credentials: Credentials | None = None,
+        token_allowed: bool = True,
+        frame_pings: bool = False,
+        authenticated: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(transport, node.flusher, node.write_limits)
+        now = node.loop.time()
+        self.client = str(uuid.uuid4())
+        self.closed = False
+        self.codec = codec
+        self.node = node
+        self.slot: int | None = None
+        self.session = Session(
+            node.session_limits,
+            now=now,
+            jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            credentials=credentials,
+            lifetime=credentials.expires_at - node.clock() if credentials else 0,
+            token_allowed=token_allowed,
+            frame_pings=frame_pings,
+            pings_seen=transport.frame_pings,
+        )
+        self._opened = now
+        self._attached = False
+        self._authenticated = authenticated
+        self._task: asyncio.Task[None] | None = None
+        self._inbox: deque[bytes] | None = None
+        self._inbox_bytes = 0
+        node.join(self)
+        node.timers.schedule(self, self.session.deadline)
+
+    # What the transport says
+
+    def receive(self, payload: bytes, *, binary: bool) -> None:
+        """Take one message."""
+        if self.closed:
+            return
+        if binary != self.codec.binary:
+            self.disconnect(DisconnectCode.BAD_REQUEST, "wrong kind of message")
+        elif self._busy:
+            self._keep(payload)
+        else:
+            self._process(payload)
+
+    def seen(self) -> None:
+        """Take a ping or pong frame as a sign of life."""
+        self.session.seen(self.node.loop.time())
+
+    def stalled(self) -> None:
+        """Give the peer a limited time to read again."""
+        self.stalled_since = self.node.loop.time()
+        self._reschedule()
+
+    def drained(self) -> None:
+        """Forget that it did not read."""
+        self.stalled_since = None
+
+    def failed(self, code: DisconnectCode, detail: str) -> None:
+        """End, because the peer broke RFC 6455."""
+        self.disconnect(code, detail)
+
+    def lost(self, code: int) -> None:
+        """Clean up after a socket that is gone."""
+        if not self.closed:
+            self._finish(code, "", logging.DEBUG)
+
+    # What the time says
+
+    def tick(self, now: float) -> None:
+        """Do what is due (called by the timer wheel)."""
+        if self.closed:
+            return
+        if self._stalled_too_long(now):
+            self.slow()
+            return
+        try:
+            match self.session.tick(now):
+                case Tick.PING:
+                    self.send(self.codec.ping)
+                case Tick.FRAME_PING:
+                    self.send(_FRAME_PING)
+                case Tick.BEGIN_BARE:
+                    self._start(self._guarded(self._attach()))
+                case None:
+                    pass
+        except Disconnect as end:
+            self.disconnect(end.code, end.detail)
+            return
+        self._reschedule()
+
+    def _stalled_too_long(self, now: float) -> bool:
+        return (
+            self.stalled_since is not None
+            and now >= self.stalled_since + self._write_limits.max_stall_seconds
+        )
+
+    def _reschedule(self) -> None:
+        if self.closed:
+            return
+        deadline = self.session.deadline
+        if self.stalled_since is not None:
+            deadline = min(deadline, self.stalled_since + self._write_limits.max_stall_seconds)
+        self.node.timers.schedule(self, deadline)
+
+    # The end
+
+    def disconnect(self, code: DisconnectCode, detail: str = "") -> None:
+        """Flush what is pending, close with a code, clean up; idempotent."""
+        if self.closed:
+            return
+        if not self.flush():
+            return
+        self._finish(code, detail, logging.INFO)
+        self.transport.close(code, code.reason)
+
+    @override
+    def slow(self) -> None:
+        """Abort: a close frame would only queue behind what the peer does not read."""
+        if self.closed:
+            return
+        self._finish(DisconnectCode.SLOW, "", logging.INFO)
+        self.transport.abort()
+
+    def _finish(self, code: int, detail: str, level: int) -> None:
+        self.closed = True
+        self.discard()
+        self.node.timers.cancel(self)
+        self._release()
+        if self._task is not None:
+            self._task.cancel()
+        self._inbox = None
+        session = self.session
+        self.node.leave(self, session.channels)
+        session.channels.clear()
+        self.node.metrics.disconnects[code] += 1
+        self.node.metrics.connection_seconds.observe(self.node.loop.time() - self._opened)
+        if logger.isEnabledFor(level):
+            fields = {"connection": self.client, "code": int(code), "detail": detail}
+            logger.log(level, "connection closed", extra=fields)
+
+    def _release(self) -> None:
+        if self._authenticated is not None:
+            self._authenticated()
+            self._authenticated = None
+
+    # Commands
+
+    def _keep(self, payload: bytes) -> None:
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append(payload)
+        self._inbox_bytes += len(payload)
+        if self._inbox_bytes > self.node.max_message_bytes:
+            self.transport.pause_reading()
+
+    def _process(self, payload: bytes) -> None:
+        try:
+            commands = self.codec.decode(payload)
+        except Disconnect as end:
+            self.disconnect(end.code, end.detail)
+            return
+        self._start(self._guarded(self._perform_all(commands)))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = start(work, self.node.loop)
+        if self._task is not None:
+            self._task.add_done_callback(self._performed)
+
+    def _performed(self, _task: asyncio.Task[None]) -> None:
+        self._task = None
+        while self._inbox and not self._busy and not self.closed:
+            payload = self._inbox.popleft()
+            self._inbox_bytes -= len(payload)
+            self._process(payload)
+        if self._inbox_bytes <= self.node.max_message_bytes and not self.closed:
+            self.transport.resume_reading()
+
+    @property
+    def _busy(self) -> bool:
+        return self._task is not None
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Disconnect as end:
+            self.disconnect(end.code, end.detail)
+        except Exception:
+            incident = uuid.uuid4().hex
+            logger.exception("internal error", extra={"connection": self.client, "id": incident})
+            self.disconnect(DisconnectCode.INTERNAL, incident)
+
+    async def _perform_all(self, commands: list[Command]) -> None:
+        for command in commands:
+            await self._perform(command)
+            if self.closed:
+                return
+
+    async def _perform(self, command: Command) -> None:
+        session = self.session
+        try:
+            try:
+                request = session.receive(command, self.node.loop.time())
+            finally:
+                # A first command makes the connection bare also if it fails.
+                if session.state is State.BARE and not self._attached:
+                    await self._attach()
+            if request is None:
+                return
+            self.node.metrics.messages_received[REQUEST_NAMES[type(request)]] += 1
+            reply = await self._answer(command.id, request)
+        except ReplyError as error:
+            self._log_refusal(error, command)
+            reply = Reply(
+                id=command.id,
+                error=Error(code=error.code, message=error.message, temporary=error.temporary),
+            )
+        else:
+            # A command without id, as a bare client may send it, asks for no reply.
+            if not command.id:
+                return
+        if not self.closed:
+            self.send(self.codec.encode(reply))
+
+    def _log_refusal(self, error: ReplyError, command: Command) -> None:
+        self.node.metrics.command_errors[error.code] += 1
+        fields = {
+            "connection": self.client,
+            "command": REQUEST_NAMES[type(command.request)],
+            "code": error.code,
+        }
+        logger.info("command refused", extra=fields)
+
+    async def _answer(self, command_id: int, request: Request) -> Reply:
+        if isinstance(request, ConnectRequest):
+            return Reply(id=command_id, connect=await self._connect(request))
+        credentials = self.session.credentials
+        if credentials is None:  # the session lets only connect pass without
+            raise Disconnect(DisconnectCode.BAD_REQUEST, "command before connect")
+        match request:
+            case PublishRequest(channel=channel, data=data):
+                subscribed = channel in self.session.channels
+                await self.node.publish(self, credentials, channel, data, subscribed=subscribed)
+                return Reply(id=command_id, publish=EMPTY)
+            case SubscribeRequest(channel=channel):
+                await self.node.subscribe(self, credentials, channel)
+                self.session.subscribed(channel)
+                return Reply(id=command_id, subscribe=_SUBSCRIBED)
+            case UnsubscribeRequest(channel=channel):
+                if channel in self.session.channels:
+                    self.session.unsubscribed(channel)
+                    self.node.unsubscribe(self, channel)
+                return Reply(id=command_id, unsubscribe=EMPTY)
+            case RPCRequest(method=method, data=data):
+                result = await self.node.call(self, credentials, method, data)
+                return Reply(id=command_id, rpc=RPCResult(data=Raw(result)))
+            case RefreshRequest(token=token):
+                return Reply(id=command_id, refresh=await self._refresh(credentials, token))
+            case PresenceRequest() | PresenceStatsRequest() | HistoryRequest():
+                self.node.check_feature(request.channel)
+            case PingRequest() | SendRequest() | SubRefreshRequest():
+                pass  # the session has ended or answered these
+        raise ReplyError(ErrorCode.NOT_AVAILABLE)
+
+    async def _connect(self, request: ConnectRequest) -> ConnectResult:
+        session, node = self.session, self.node
+        lifetime: float | None = None
+        try:
+            credentials = session.credentials
+            # The session has made sure that there is one of the two; a token beats a cookie.
+            if request.token or credentials is None:
+                credentials = await self._verify(request.token)
+                lifetime = credentials.expires_at - node.clock()
+            channels = node.personal_channels(credentials)
+            await node.attach(self, channels)
+        except ReplyError:
+            session.connect_failed()
+            raise
+        for channel in channels:
+            session.subscribed(channel)
+        self._attached = True
+        session.connected(node.loop.time(), credentials, lifetime)
+        self._release()
+        self._reschedule()
+        return ConnectResult(
+            client=self.client,
+            version=node.version,
+            expires=session.expires_with_grace,
+            ttl=_ttl(lifetime) if lifetime is not None else 0,
+            subs=dict.fromkeys(channels, _SUBSCRIBED) or None,
+            ping=round(node.session_limits.ping_interval) if session.pings else 0,
+            pong=session.pings,
+            node=node.id,
+        )
+
+    async def _attach(self) -> None:
+        """Begin to deliver to a bare connection: its server-side subscriptions."""
+        credentials = self.session.credentials
+        if credentials is None or self._attached:
+            return
+        self._attached = True
+        try:
+            channels = self.node.personal_channels(credentials)
+            await self.node.attach(self, channels)
+        except ReplyError as error:
+            # Nobody asked, so nobody can be answered; the client comes back after a temporary
+            # failure, and not after a claim that can never be met.
+            code = DisconnectCode.INTERNAL if error.temporary else DisconnectCode.BAD_REQUEST
+            raise Disconnect(code, f"server-side subscription: {error}") from error
+        for channel in channels:
+            self.session.subscribed(channel)
+        self._reschedule()
+
+    async def _verify(self, token: str) -> Credentials:
+        try:
+            credentials = await self.node.verify(token)
+        except TokenExpired:
+            raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
+        except InvalidToken as error:
+            raise Disconnect(DisconnectCode.INVALID_TOKEN, error.reason) from None
+        except KeysUnavailable:
+            raise ReplyError(ErrorCode.INTERNAL) from None
+        scope = self.node.required_scope(credentials)
+        if scope and scope not in credentials.scopes:
+            raise Disconnect(DisconnectCode.PERMISSION_DENIED, "scope")
+        return credentials
+
+    async def _refresh(self, current: Credentials, token: str) -> RefreshResult:
+        try:
+            credentials = await self._verify(token)
+        except ReplyError as error:
+            if error.code == ErrorCode.TOKEN_EXPIRED:
+                raise Disconnect(DisconnectCode.EXPIRED, "refresh") from None
+            raise
+        if (credentials.user, credentials.issuer) != (current.user, current.issuer):
+            raise Disconnect(DisconnectCode.INVALID_TOKEN, "another user")
+        lifetime = credentials.expires_at - self.node.clock()
+        self.session.refreshed(self.node.loop.time(), credentials, lifetime)
+        self._reschedule()
+        return RefreshResult(
+            client=self.client, version=self.node.version, expires=True, ttl=_ttl(lifetime)
+        )
+
+
+def _ttl(lifetime: float) -> int:
+    # Never 0, which would be left out of the reply, where SDKs look for it.
+    return max(1, ceil(lifetime))
+
+
+def start(
+    work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
+) -> asyncio.Task[None] | None:
+    """Run a coroutine up to its first wait, at once and without a task.
+
+    What ``asyncio`` of Python 3.12 calls an eager task, without the task where none is needed.
+    Until its first wait the coroutine must not ask for the current task.
+
+    Returns:
+        A task for the rest, or None if it has finished.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration:
+        return None
+    return loop.create_task(_rest(work, waits_for))
+
+
+async def _rest(work: Coroutine[Any, Any, None], waits_for: Any) -> None:  # noqa: ANN401 - the loop's own protocol
+    await _Started(work, waits_for)
+
+
+class _Started:
+    """Awaits a coroutine that has been sent into once."""
+
+    __slots__ = ("_waits_for", "_work")
+
+    def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:  # noqa: ANN401
+        self._work = work
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - cancellation goes in as well
+                step = functools.partial(self._work.throw, error)
+            else:
+                step = functools.partial(self._work.send, sent)
+            try:
+                waits_for = step()
+            except StopIteration:
+                return

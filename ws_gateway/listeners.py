@@ -1,0 +1,143 @@
+"""Listening sockets, and the uvicorn servers behind them, from their start to the end of a drain.
+
+uvicorn alone would answer SIGTERM by cutting every WebSocket within milliseconds. Here the order
+is: no new connections, a paced goodbye to the open ones, then the servers stop. A second signal,
+or Ctrl-C, hurries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+from typing_extensions import override
+
+from ws_gateway.exceptions import ConfigurationError
+from ws_gateway.server import Handshake, HTTPProtocol, closing_sockets
+
+# A storm of 4,000 reconnects lost its tail at 128.
+BACKLOG = 2048
+_GRACEFUL_SECONDS = 5
+
+Drain = Callable[[asyncio.Event], Awaitable[None]]
+"""Says goodbye to the connections; the event is set when it should hurry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """An application and where it is served.
+
+    Attributes:
+        app: The ASGI application.
+        sockets: Bound, see :func:`bind`.
+        certificate: PEM file with the certificate chain; plain HTTP without one.
+        key: PEM file with its private key.
+    """
+
+    app: ASGIApp
+    sockets: list[socket.socket]
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def bind(addresses: Iterable[tuple[str, int]], *, variable: str) -> list[socket.socket]:
+    """Bind TCP sockets, all or none.
+
+    Args:
+        addresses: Host and port of each; port 0 takes a free one.
+        variable: The setting to name if it fails.
+
+    Raises:
+        ConfigurationError: An address is in use, or is not one of this machine.
+    """
+    bound: list[socket.socket] = []
+    for host, port in addresses:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        bound.append(listener)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((host, port))
+        except OSError as error:
+            for opened in bound:
+                opened.close()
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigurationError(
+                f"{variable}: cannot listen on {host}:{port}: {reason}"
+            ) from None
+        listener.setblocking(False)
+    return bound
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals alone and waits for closing WebSockets."""
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await closing_sockets(self.server_state).none()
+        await super().shutdown(sockets)
+
+
+async def serve(listeners: Iterable[Listener], *, drain: Drain) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and stop.
+
+    Args:
+        listeners: What is served where.
+        drain: Called once, between the signal and the stop.
+    """
+    stopping, hurry = asyncio.Event(), asyncio.Event()
+
+    def stop(number: int) -> None:
+        if stopping.is_set() or number == signal.SIGINT:
+            hurry.set()
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    served = [(_Server(_configuration(listener)), listener.sockets) for listener in listeners]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for server, sockets in served:
+                group.create_task(server.serve(sockets=sockets))
+            await stopping.wait()
+            await drain(hurry)
+            for server, _ in served:
+                server.should_exit = True
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _configuration(listener: Listener) -> uvicorn.Config:
+    return uvicorn.Config(
+        listener.app,
+        http=HTTPProtocol,
+        ws=Handshake,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        ssl_certfile=listener.certificate,
+        ssl_keyfile=listener.key,
+    )

@@ -1,0 +1,598 @@
+"""The uvicorn protocol classes: a bounded request head, a handshake that leaves nothing behind.
+
+``HTTPProtocol`` (uvicorn's ``http=``) reads requests, and refuses those whose head is too large or
+too slow; uvicorn itself waits for ever. ``Handshake`` runs the ASGI application once for a
+WebSocket request. If the application takes the socket over (see :data:`TAKE_OVER`), a
+:class:`Socket` of a few slots replaces both: nothing of the request survives in an idle
+connection, and messages go straight from ``data_received`` to the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import http
+import logging
+import urllib.parse
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httptools
+from typing_extensions import override
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from ws_gateway.codes import DisconnectCode
+from ws_gateway.exceptions import Disconnect
+from ws_gateway.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    FrameParser,
+    close_frame,
+    frame,
+    parse_close,
+)
+from ws_gateway.transport import Receiver, Transport
+
+logger = logging.getLogger(__name__)
+
+TAKE_OVER = "drawbridge.take_over"
+"""The ASGI scope extension: ``take_over(open_connection, subprotocol, max_message_bytes)``.
+
+A WebSocket route calls it instead of accepting. It answers 101, makes the connection by
+``open_connection(transport)`` and returns True; from then on the route has nothing to do with
+it. If the client has gone meanwhile, it does nothing and returns False.
+"""
+
+OpenConnection = Callable[[Transport], Receiver]
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_HEADERS = 100
+REQUEST_SECONDS = 10.0
+"""For the head of a request, and again for its body."""
+_CLOSE_SECONDS = 5.0
+_LINGER_SECONDS = 1.0
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+_KEY_BYTES = 16
+_ABNORMAL = 1006
+
+
+class Deadlines:
+    """Things that must be over a fixed time after they began; one timer for all.
+
+    An insertion-ordered dict is enough, because all have the same time: the first is the next.
+
+    Args:
+        loop: The event loop.
+        seconds: From :meth:`start` to the call of ``expired``.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._due: dict[Expiring, float] = {}
+        self._handle: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        """How many are running."""
+        return len(self._due)
+
+    def start(self, entry: Expiring) -> None:
+        """Start, or start again, the time of an entry."""
+        self._due.pop(entry, None)
+        self._due[entry] = self._loop.time() + self._seconds
+        if self._handle is None:
+            self._handle = self._loop.call_later(self._seconds, self._sweep)
+
+    def stop(self, entry: Expiring) -> None:
+        """Forget an entry, if it is there."""
+        self._due.pop(entry, None)
+        self._tell_if_none()
+
+    async def none(self) -> None:
+        """Wait until nothing is running."""
+        if self._due:
+            self._waiting = self._waiting or self._loop.create_future()
+            await asyncio.shield(self._waiting)
+
+    def _tell_if_none(self) -> None:
+        if not self._due and self._waiting is not None:
+            self._waiting.set_result(None)
+            self._waiting = None
+
+    def _sweep(self) -> None:
+        self._handle = None
+        now = self._loop.time()
+        while self._due:
+            entry, due = next(iter(self._due.items()))
+            if due > now:
+                # Not more than one wake-up a resolution step, however many begin meanwhile.
+                self._handle = self._loop.call_at(max(due, now + 0.05), self._sweep)
+                return
+            del self._due[entry]
+            entry.expired()
+        self._tell_if_none()
+
+
+class Expiring:
+    """Something a :class:`Deadlines` can end."""
+
+    __slots__ = ()
+
+    def expired(self) -> None:
+        """The time is over."""
+        raise NotImplementedError
+
+
+def closing_sockets(state: ServerState) -> Deadlines:
+    """Return the sockets of a server that have sent a close frame and wait for the peer's."""
+    return _deadlines(state, "drawbridge_closing", _CLOSE_SECONDS)
+
+
+def _deadlines(state: ServerState, name: str, seconds: float) -> Deadlines:
+    # uvicorn makes the protocol objects and gives them this state and nothing of ours; one per
+    # server is what we need.
+    found: Deadlines | None = state.__dict__.get(name)
+    if found is None:
+        found = Deadlines(asyncio.get_running_loop(), seconds)
+        state.__dict__[name] = found
+    return found
+
+
+class HTTPProtocol(HttpToolsProtocol, Expiring):
+    """uvicorn's HTTP protocol with a bound on a request's head and on the time it takes."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._deadlines = _deadlines(server_state, "drawbridge_requests", REQUEST_SECONDS)
+        self._in_head = True
+        self._head_bytes = 0
+        self._refused = False
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadlines.start(self)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadlines.stop(self)
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._unset_keepalive_if_required()
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade() and not self._refused:
+                self._upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            if not self._refused:
+                self._refuse(400, "Invalid HTTP request")
+            return
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, "Request head too large")
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._deadlines.start(self)
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+            self._refuse(431, "Request head too large")
+            # The parser swallows this and reports its own error, which is then ignored.
+            raise ValueError("head too large")
+        self._deadlines.start(self)
+        super().on_headers_complete()
+
+    @override
+    def on_message_complete(self) -> None:
+        self._deadlines.stop(self)
+        super().on_message_complete()
+
+    @override
+    def expired(self) -> None:
+        logger.info("request timed out", extra={"address": self.client and self.client[0]})
+        self._refuse(408, "Request took too long")
+
+    def _refuse(self, status: int, text: str) -> None:
+        self._refused = True
+        self._deadlines.stop(self)
+        if self.transport.is_closing():
+            return
+        logger.info(
+            "request refused", extra={"status": status, "address": self.client and self.client[0]}
+        )
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self.transport.write(_response(status, text))
+        self.transport.close()
+
+    def _upgrade(self, rest: bytes) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        try:
+            scope = self._websocket_scope()
+        except (UnicodeDecodeError, httptools.HttpParserInvalidURLError):
+            self._refuse(400, "Invalid request target")
+            return
+        if cycle is not None and not cycle.response_complete:
+            self._refuse(400, "Upgrade behind a request that is not answered")
+            return
+        self._deadlines.stop(self)
+        self.connections.discard(self)
+        handshake = Handshake(self.config, self.server_state, self.app_state)
+        self.transport.set_protocol(handshake)
+        handshake.begin(self.transport, scope, rest)
+
+    def _websocket_scope(self) -> dict[str, Any]:
+        # uvicorn stops filling the scope in when it sees an upgrade.
+        parsed = httptools.parse_url(self.url)
+        path = urllib.parse.unquote(parsed.path.decode("ascii"))
+        return dict(self.scope) | {
+            "type": "websocket",
+            "scheme": "wss" if self.scheme == "https" else "ws",
+            "path": self.root_path + path,
+            "raw_path": self.root_path.encode() + parsed.path,
+            "query_string": parsed.query or b"",
+        }
+
+
+def _response(status: int, body: str | bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    content = body.encode() if isinstance(body, str) else body
+    given = list(headers)
+    names = {name.lower() for name, _ in given}
+    if b"content-type" not in names:
+        given.append((b"content-type", b"text/plain; charset=utf-8"))
+    if b"content-length" not in names:
+        given.append((b"content-length", str(len(content)).encode()))
+    lines = [name + b": " + value for name, value in given if name.lower() != b"connection"]
+    phrase = http.HTTPStatus(status).phrase.encode()
+    start = b"HTTP/1.1 %d %s" % (status, phrase)
+    return b"\r\n".join([start, *lines, b"connection: close", b"", content])
+
+
+class Handshake(asyncio.Protocol):
+    """One WebSocket request: runs the application, which denies it or takes it over.
+
+    Also uvicorn's ``ws=``, so that its configuration knows that WebSockets are served.
+    """
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any]
+    ) -> None:
+        del app_state  # it is in the scope
+        self._config = config
+        self._state = server_state
+        self._early: bytearray = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._scope: dict[str, Any] = {}
+        self._gone = asyncio.Event()
+        self._asked = False
+        self._denial: tuple[int, list[tuple[bytes, bytes]]] | None = None
+        self._body = bytearray()
+        self._answered = False
+
+    def begin(self, transport: asyncio.Transport, scope: dict[str, Any], rest: bytes) -> None:
+        """Check the request against RFC 6455 section 4.2.1 and run the application.
+
+        Args:
+            transport: The socket.
+            scope: The ASGI scope of the request.
+            rest: What came behind its head.
+        """
+        self._transport = transport
+        self._early += rest
+        self._scope = scope
+        fault = _fault(scope)
+        if fault is not None:
+            logger.info("handshake refused", extra={"status": fault[0], "reason": fault[1]})
+            self._answer(_response(*fault))
+            return
+        scope["subprotocols"] = [
+            name.strip()
+            for value in _values(scope, b"sec-websocket-protocol")
+            for name in value.decode("latin-1").split(",")
+        ]
+        scope["extensions"] = {"websocket.http.response": {}, TAKE_OVER: self._take_over}
+        task = asyncio.get_running_loop().create_task(self._run(scope))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    async def _run(self, scope: dict[str, Any]) -> None:
+        try:
+            await self._config.loaded_app(scope, self._receive, self._send)
+        except Exception:
+            logger.exception("handshake failed", extra={"path": scope["path"]})
+        if not self._answered:
+            self._answer(_response(500, "Internal Server Error"))
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "websocket.connect"}
+        await self._gone.wait()
+        return {"type": "websocket.disconnect", "code": _ABNORMAL}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        match message["type"]:
+            case "websocket.close":
+                self._answer(_response(403, "Forbidden"))
+            case "websocket.http.response.start":
+                self._denial = message["status"], list(message.get("headers", ()))
+            case "websocket.http.response.body" if self._denial is not None:
+                self._body += message.get("body", b"")
+                if not message.get("more_body"):
+                    status, headers = self._denial
+                    self._answer(_response(status, bytes(self._body), headers))
+            case other:
+                raise RuntimeError(f"{other!r}: only sockets that are taken over are served here")
+
+    def _answer(self, response: bytes) -> None:
+        self._answered = True
+        self._gone.set()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(response)
+            self._transport.close()
+
+    def _take_over(
+        self, open_connection: OpenConnection, subprotocol: str | None, max_message_bytes: int
+    ) -> bool:
+        transport = self._transport
+        if self._answered or transport is None:
+            raise RuntimeError("the handshake is over")
+        self._answered = True
+        if transport.is_closing():
+            return False
+        key = _values(self._scope, b"sec-websocket-key")[0].strip()
+        accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+        head = [
+            b"HTTP/1.1 101 Switching Protocols",
+            b"upgrade: websocket",
+            b"connection: Upgrade",
+            b"sec-websocket-accept: " + accept,
+        ]
+        if subprotocol is not None:
+            head.append(b"sec-websocket-protocol: " + subprotocol.encode())
+        transport.write(b"\r\n".join([*head, b"", b""]))
+        socket = Socket(
+            transport,
+            FrameParser(max_message_bytes),
+            closing=closing_sockets(self._state),
+            lingering=_deadlines(self._state, "drawbridge_lingering", _LINGER_SECONDS),
+        )
+        socket.open(open_connection)
+        transport.set_protocol(socket)
+        self._transport = None
+        if self._early:
+            socket.data_received(bytes(self._early))
+        return True
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._early += data
+        if len(self._early) > MAX_HEAD_BYTES and self._transport is not None:
+            self._answer(_response(400, "Data before the handshake's answer"))
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone.set()
+
+
+def _values(scope: dict[str, Any], name: bytes) -> list[bytes]:
+    return [value for header, value in scope["headers"] if header == name]
+
+
+def _fault(scope: dict[str, Any]) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+    """Find what makes a request no WebSocket handshake."""
+    if scope["method"] != "GET":
+        return 405, "Method Not Allowed", [(b"allow", b"GET")]
+    if scope["http_version"] != "1.1":
+        return 400, "WebSocket needs HTTP/1.1", []
+    if _values(scope, b"content-length") not in ([], [b"0"]) or _values(
+        scope, b"transfer-encoding"
+    ):
+        return 400, "A handshake has no body", []
+    if len(_values(scope, b"host")) != 1:
+        return 400, "One Host header is needed", []
+    if _values(scope, b"sec-websocket-version") != [b"13"]:
+        return 426, "WebSocket version 13 is needed", [(b"sec-websocket-version", b"13")]
+    keys = _values(scope, b"sec-websocket-key")
+    try:
+        valid = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == _KEY_BYTES
+    except binascii.Error:
+        valid = False
+    return None if valid else (400, "Sec-WebSocket-Key is not valid", [])
+
+
+class Socket(asyncio.Protocol, Expiring):
+    """An open WebSocket: frames to messages on the way in, whole frames on the way out.
+
+    The transport of a connection (see Transport) and the protocol of a socket in one object,
+    because there are as many of it as there are clients.
+
+    Args:
+        transport: The event loop's.
+        parser: For what comes in.
+        closing: Bounds the wait for the peer's close frame.
+        lingering: Bounds how long we read on, unseeing, after a peer that broke the framing:
+            closing with unread data would reset the connection, and lose our close frame.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_code",
+        "_lingering",
+        "_parser",
+        "_paused",
+        "_receiver",
+        "_stalled",
+        "_transport",
+    )
+
+    frame_pings = True
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        parser: FrameParser,
+        *,
+        closing: Deadlines,
+        lingering: Deadlines,
+    ) -> None:
+        self._transport = transport
+        self._parser: FrameParser | None = parser
+        self._closing = closing
+        self._lingering = lingering
+        self._stalled = False
+        self._receiver: Receiver | None = None
+        self._code: int | None = None  # of the close frame that was sent
+        self._paused = False
+
+    def open(self, open_connection: OpenConnection) -> None:
+        """Make the connection that this socket belongs to."""
+        self._receiver = open_connection(self)
+
+    # The event loop's side
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            return
+        try:
+            for opcode, payload in self._parser.feed(data):
+                self._dispatch(opcode, payload)
+        except Disconnect as fault:
+            self._parser = None
+            self._lingering.start(self)
+            if self._receiver is not None:
+                self._receiver.failed(fault.code, fault.detail)
+
+    def _dispatch(self, opcode: int, payload: bytes) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            return
+        if opcode == CLOSE:
+            self._close_received(receiver, parse_close(payload))
+        elif self._code is not None:
+            return  # closing: only the peer's close frame counts
+        elif opcode == TEXT:
+            if not payload.isascii():
+                _check_utf8(payload)
+            receiver.receive(payload, binary=False)
+        elif opcode == BINARY:
+            receiver.receive(payload, binary=True)
+        else:
+            receiver.seen()
+            # Of several pings only the last needs an answer (RFC 6455 section 5.5.3), so one that
+            # a stalled peer would not read is left out.
+            if opcode == PING and not self._stalled:
+                self._transport.write(frame(PONG, payload))
+
+    def _close_received(self, receiver: Receiver, code: int) -> None:
+        if self._code is None:
+            # Our answer repeats the code; 1005 stands for none and is never sent.
+            answer = DisconnectCode.NORMAL if code == 1005 else code  # noqa: PLR2004
+            self._transport.write(close_frame(answer, ""))
+            receiver.lost(code)
+        self._closing.start(self)  # a peer that does not read would keep close() waiting
+        self._code = code
+        self._transport.close()
+
+    @override
+    def eof_received(self) -> None:
+        return None
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing.stop(self)
+        self._lingering.stop(self)
+        if self._receiver is not None:
+            self._receiver.lost(_ABNORMAL)
+            self._receiver = None  # they refer to each other
+
+    @override
+    def pause_writing(self) -> None:
+        self._stalled = True
+        if self._receiver is not None and self._code is None:
+            self._receiver.stalled()
+
+    @override
+    def resume_writing(self) -> None:
+        self._stalled = False
+        if self._receiver is not None:
+            self._receiver.drained()
+
+    @override
+    def expired(self) -> None:
+        if self._parser is None and not self._transport.is_closing():
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+    # The connection's side: see Transport
+
+    def write(self, data: bytes) -> None:
+        """See Transport."""
+        self._transport.write(data)
+
+    def buffered(self) -> int:
+        """See Transport."""
+        return self._transport.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        """See Transport."""
+        if self._code is not None:
+            return
+        self._code = int(code)
+        self._transport.write(close_frame(code, reason))
+        self._closing.start(self)
+        self.resume_reading()
+
+    def abort(self) -> None:
+        """See Transport."""
+        self._code = self._code or _ABNORMAL
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """See Transport."""
+        if not self._paused and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See Transport."""
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+
+
+def _check_utf8(payload: bytes) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise Disconnect(DisconnectCode.INVALID_UTF8) from None

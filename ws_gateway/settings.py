@@ -1,0 +1,180 @@
+"""The gateway's settings: the environment, read once, typed, and refused if unsafe."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ws_gateway.channels import Channels
+from ws_gateway.exceptions import ConfigurationError
+
+PREFIX = "GATEWAY_"
+
+# Kubernetes describes every Service of the namespace to every pod: these come from one that is
+# called "gateway".
+_SERVICE_LINK = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
+_LOOPBACK_FRONT = "https://localhost:8443"
+
+
+class IssuerEntry(BaseModel):
+    """An authorization server whose tokens are accepted; see ``ws_gateway.verifier.Issuer``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str
+    jwks_url: str
+    audience: str
+    user_prefix: str = ""
+    typ: str = "at+jwt"
+    scope: str = "connect"
+
+
+def _listed(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return [part for item in value.split(",") if (part := item.strip())]
+
+
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 2**16 - 1:
+        raise ValueError("must be host:port, or several separated by commas")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+Address = tuple[str, int]
+Addresses = Annotated[
+    tuple[Annotated[Address, BeforeValidator(_address)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseModel):
+    """All settings of one gateway; the environment variable is ``GATEWAY_`` and the field's name.
+
+    Attributes:
+        bind: Where clients connect.
+        internal_bind: Where health and metrics are; never to be reachable by clients.
+        issuers: Whose tokens are accepted, as a JSON list.
+        max_token_seconds: The longest life of a token that is accepted.
+        origins: The pages that may connect, as browsers write ``Origin``.
+        channels_file: TOML; without it nothing can be subscribed or published.
+        hooks: ``module:object`` of a ``ws_gateway.hooks.Hooks``; without it there is no rpc.
+        query_token: Accept ``?access_token=``; every hop's log will hold tokens then.
+        drain_seconds: Over how long connections are asked to leave on SIGTERM.
+        connect_timeout_seconds: For a connection's first command.
+        expiry_grace_seconds: For a refresh after a token's ``exp``.
+        ping_interval: Seconds between pings.
+        pong_timeout: Seconds for the answer to one.
+        max_message_bytes: Limit of one incoming message.
+        max_channels: Subscriptions of one connection.
+        max_queue_bytes: What may wait for a peer that reads too slowly.
+        max_stall_seconds: How long a peer may not read at all.
+        max_unauthenticated: Sockets that have not said who they are, in this process.
+        max_unauthenticated_per_address: The same from one address.
+        log_level: The least severe level that is logged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bind: Addresses = (("127.0.0.1", 8011),)
+    internal_bind: Addresses = (("127.0.0.1", 9011),)
+    issuers: Json[tuple[IssuerEntry, ...]] | tuple[IssuerEntry, ...] = (
+        IssuerEntry(
+            issuer=_LOOPBACK_FRONT,
+            jwks_url="http://127.0.0.1:8001/.well-known/jwks.json",
+            audience="drawbridge",
+        ),
+    )
+    max_token_seconds: int = Field(86_400, ge=60)
+    origins: Names = (_LOOPBACK_FRONT,)
+    channels_file: Path | None = None
+    hooks: str = Field("", pattern=r"^$|^[\w.]+:\w+$")
+    query_token: bool = False
+    drain_seconds: float = Field(20, ge=0, le=3600)
+    connect_timeout_seconds: Seconds = 10
+    expiry_grace_seconds: float = Field(25, ge=0, le=3600)
+    ping_interval: Seconds = 25
+    pong_timeout: Seconds = 8
+    max_message_bytes: int = Field(65_536, ge=1024, le=2**24)
+    max_channels: int = Field(128, ge=1)
+    max_queue_bytes: int = Field(1_048_576, ge=65_536)
+    max_stall_seconds: Seconds = 10
+    max_unauthenticated: int = Field(10_000, ge=1)
+    max_unauthenticated_per_address: int = Field(1_000, ge=1)
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("issuers")
+    @classmethod
+    def _some_issuer(cls, issuers: tuple[IssuerEntry, ...]) -> tuple[IssuerEntry, ...]:
+        if not issuers:
+            raise ValueError("must name at least one issuer")
+        return issuers
+
+    @model_validator(mode="after")
+    def _pong_before_ping(self) -> Self:
+        if self.pong_timeout >= self.ping_interval:
+            raise ConfigurationError(
+                "GATEWAY_PONG_TIMEOUT: must be less than GATEWAY_PING_INTERVAL "
+                f"({self.pong_timeout:g} >= {self.ping_interval:g})"
+            )
+        return self
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings.
+
+        Raises:
+            ConfigurationError: One line that names the variable which is wrong, unsafe or unknown.
+        """
+        given: dict[str, Any] = {}
+        for variable, value in environment.items():
+            if not variable.startswith(PREFIX) or _SERVICE_LINK.fullmatch(variable):
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in cls.model_fields:
+                raise ConfigurationError(f"{variable}: unknown setting")
+            given[name] = value
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = [str(part) for part in first["loc"] if part in cls.model_fields]
+            variable = PREFIX + "".join(where[:1]).upper()
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ConfigurationError(f"{variable}: {reason}") from None
+
+    def load_channels(self) -> Channels:
+        """Read the channels file; without one there are no channels.
+
+        Raises:
+            ConfigurationError: It cannot be read, or is not right.
+        """
+        if self.channels_file is None:
+            return Channels()
+        try:
+            return Channels.from_toml(self.channels_file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, ConfigurationError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigurationError(
+                f"GATEWAY_CHANNELS_FILE: {self.channels_file}: {reason}"
+            ) from None

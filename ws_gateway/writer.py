@@ -1,0 +1,104 @@
+"""The outbound side of one connection: joins what is ready, and bounds what is not taken.
+
+Frames that become ready in one turn of the event loop leave in one write: joining is the only
+large lever on the cost of a delivery (a frame of its own costs one ``send`` each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ws_gateway.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class WriteLimits:
+    """How much of a slow reader is put up with.
+
+    Attributes:
+        max_queue_bytes: Bytes that may wait for a peer that does not read.
+        max_stall_seconds: How long it may not read at all.
+    """
+
+    max_queue_bytes: int
+    max_stall_seconds: float
+
+
+class Flusher:
+    """The writers of one process that have something pending; flushed once per loop turn.
+
+    Args:
+        call_soon: The event loop's.
+    """
+
+    __slots__ = ("_call_soon", "_dirty")
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._call_soon = call_soon
+        self._dirty: list[Writer] = []
+
+    def add(self, writer: Writer) -> None:
+        """Flush this writer in the next turn."""
+        if not self._dirty:
+            self._call_soon(self._flush)
+        self._dirty.append(writer)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for writer in dirty:
+            writer.flush()
+
+
+class Writer:
+    """A bounded outbound queue in front of a transport.
+
+    Args:
+        transport: Takes the joined frames.
+        flusher: The process's.
+        limits: The process's.
+    """
+
+    __slots__ = ("_flusher", "_pending", "_write_limits", "stalled_since", "transport")
+
+    def __init__(self, transport: Transport, flusher: Flusher, limits: WriteLimits) -> None:
+        self.transport = transport
+        self.stalled_since: float | None = None
+        self._flusher = flusher
+        self._write_limits = limits
+        # One frame is the common case and needs no list.
+        self._pending: bytes | list[bytes] | None = None
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame for the end of this loop turn."""
+        pending = self._pending
+        if pending is None:
+            self._pending = frame
+            self._flusher.add(self)
+        elif isinstance(pending, list):
+            pending.append(frame)
+        else:
+            self._pending = [pending, frame]
+
+    def flush(self) -> bool:
+        """Write what is pending; False if the reader left too much lying and was cut off."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return True
+        self.transport.write(b"".join(pending) if isinstance(pending, list) else pending)
+        # Asked only of a peer known to lag, so that the others do not pay for it.
+        if (
+            self.stalled_since is not None
+            and self.transport.buffered() > self._write_limits.max_queue_bytes
+        ):
+            self.slow()
+            return False
+        return True
+
+    def discard(self) -> None:
+        """Forget what is pending."""
+        self._pending = None
+
+    def slow(self) -> None:
+        """Called when the peer exceeds a limit; the connection says what happens."""
+        raise NotImplementedError
