@@ -1,0 +1,143 @@
+"""The example does what its text says."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jose import jwk, jwt
+from jose.backends.base import Key
+
+from docs.examples import own_endpoint
+from ws_gateway.bearer import Verifier
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # Starlette's client would rather have httpx2.
+    from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
+    from starlette.websockets import WebSocketDisconnect
+
+ORIGIN = "https://localhost:8443"
+KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
+
+
+def mint(issuer: str, audience: str, seconds: float = 600) -> str:
+    """Return a token that is good for so long."""
+    now = int(time.time())
+    claims = {
+        "iss": issuer,
+        "aud": [audience],
+        "exp": now + int(seconds),
+        "iat": now - 60,
+        "jti": "token-1",
+        "sub": "alice",
+        "client_id": "chat",
+        "scope": "connect",
+    }
+    return jwt.encode(claims, KEY, algorithm="ES256", headers={"typ": "at+jwt", "kid": "k"})
+
+
+async def publish(url: str) -> bytes:
+    """Answer with the issuer's key set."""
+    assert url == "http://127.0.0.1:8001/.well-known/jwks.json"
+    return json.dumps({"keys": [KEY.public_key().to_dict() | {"kid": "k"}]}).encode()
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    """The example's client; its verifier, but for the network."""
+    state = own_endpoint.app.state
+    own: Verifier = state.verifier
+    state.verifier = Verifier(own.issuers, origins=own.origins, fetch=publish)
+    with TestClient(own_endpoint.app) as client:
+        yield client
+    state.verifier = own
+
+
+@pytest.fixture
+def good() -> dict[str, str]:
+    """The header of a good token."""
+    return {"Authorization": f"Bearer {mint(ORIGIN, 'drawbridge')}"}
+
+
+def status(client: TestClient, path: str, headers: dict[str, str]) -> int:
+    """Return the status of a refusal."""
+    if path == "/me":
+        return int(client.get(path, headers=headers).status_code)
+    with pytest.raises(WebSocketDenialResponse) as denied:
+        client.websocket_connect(path, headers=headers).__enter__()
+    return int(denied.value.status_code)
+
+
+def test_me_answers_who_is_asking(client: TestClient, good: dict[str, str]) -> None:
+    """The HTTP route, with a token."""
+    assert client.get("/me", headers=good).json() == {"user": "alice"}
+
+
+def test_echo_answers_under_the_senders_name(client: TestClient, good: dict[str, str]) -> None:
+    """The WebSocket route, with a token in the header."""
+    with client.websocket_connect("/echo", headers=good) as socket:
+        assert echoed(socket, "hello") == "alice: hello"
+        assert echoed(socket, "again") == "alice: again"
+
+
+def test_browser_offers_its_token_as_a_subprotocol(client: TestClient) -> None:
+    """As the text's last line says."""
+    names = ["echo", "bearer." + mint(ORIGIN, "drawbridge")]
+
+    with client.websocket_connect(
+        "/echo", subprotocols=names, headers={"Origin": ORIGIN}
+    ) as socket:
+        assert echoed(socket, "hello") == "alice: hello"
+        assert socket.accepted_subprotocol == "echo"
+
+
+def test_echo_ends_with_its_token(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket does not outlive the token it was opened with."""
+    headers = {"Authorization": f"Bearer {mint(ORIGIN, 'drawbridge')}"}
+    # The example alone believes that the token's time is over.
+    monkeypatch.setattr(own_endpoint, "time", SimpleNamespace(time=lambda: float("inf")))
+
+    with (
+        client.websocket_connect("/echo", headers=headers) as socket,
+        pytest.raises(WebSocketDisconnect) as closed,
+    ):
+        socket.receive_text()
+    assert closed.value.code == 3005
+
+
+@pytest.mark.parametrize("path", ["/me", "/echo"])
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer nonsense"}, 401),
+        ({"Authorization": f"Bearer {mint(ORIGIN, 'other')}"}, 401),
+        ({"Authorization": f"Bearer {mint('https://other.example', 'drawbridge')}"}, 401),
+        ({"Authorization": f"Bearer {mint(ORIGIN, 'drawbridge', -30)}"}, 401),
+        ({"Origin": "https://evil.example"}, 403),
+    ],
+)
+def test_everybody_else_is_refused(
+    client: TestClient, path: str, headers: dict[str, str], expected: int
+) -> None:
+    """None, bad, for others, from others, expired; and a foreign page."""
+    assert status(client, path, headers) == expected
+
+
+@pytest.mark.parametrize("path", ["/me", "/echo"])
+def test_foreign_page_is_refused_with_a_good_token(
+    client: TestClient, good: dict[str, str], path: str
+) -> None:
+    """The origin counts whatever the credential."""
+    assert status(client, path, {"Origin": "https://evil.example", **good}) == 403
+
+
+def echoed(socket: WebSocketTestSession, text: str) -> str:
+    """Send a text and return what comes back."""
+    socket.send_text(text)
+    return socket.receive_text()
