@@ -656,6 +656,18 @@ class TestText:
         assert await reason(verifier, sign(nest, claims())) == "malformed"
         assert await reason(verifier, sign(header(), nest)) == "malformed"
 
+    async def test_error_inside_is_one_refusal(
+        self, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever a library or we get wrong, nothing is accepted and nothing leaks."""
+
+        def fail(*_: object) -> None:
+            raise RecursionError
+
+        monkeypatch.setattr("ws_gateway.verifier._text", fail)
+
+        assert await reason(verifier, mint()) == "malformed"
+
     async def test_long_text_is_not_parsed(
         self, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -800,7 +812,7 @@ class TestMemory:
         first = await verifier.verify(token)
         monkeypatch.setattr("ws_gateway.verifier._parse", None)
 
-        assert await accepts(verifier, token) is first
+        assert await verifier.verify(token) is first
 
     async def test_it_does_not_suspend(self, verifier: Verifier) -> None:
         """Neither for a known token nor for a new one of a known key."""
