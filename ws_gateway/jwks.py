@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 from jose import jwk
 from jose.backends.base import Key
 
@@ -163,19 +163,19 @@ def _integer(text: str) -> int:
 
 
 async def fetch_document(url: str) -> bytes:
-    """Return the document at ``url``, read by httpx: no redirects, bounded size.
+    """Return the document at ``url``, read by httpx2: no redirects, bounded size.
 
     A proxy is taken from the environment, but never for this machine itself.
 
     Raises:
-        httpx.HTTPError: No answer, or one that is not 2xx.
+        httpx2.HTTPError: No answer, or one that is not 2xx.
         ValueError: The document is too large.
     """
     # Reading the certificate authorities takes 20 ms and more, which no socket should wait for.
-    context = await asyncio.to_thread(httpx.create_ssl_context)
+    context = await asyncio.to_thread(httpx2.create_ssl_context)
     direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
     async with (
-        httpx.AsyncClient(verify=context, mounts=direct, follow_redirects=False) as client,
+        httpx2.AsyncClient(verify=context, mounts=direct, follow_redirects=False) as client,
         client.stream("GET", url, headers={"Accept": "application/json"}) as response,
     ):
         response.raise_for_status()

@@ -68,6 +68,8 @@ def bind(addresses: Iterable[tuple[str, int]], *, variable: str) -> list[socket.
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((host, port))
+            # Two may bind one address with SO_REUSEADDR; only one may listen.
+            listener.listen(BACKLOG)
         except OSError as error:
             for opened in bound:
                 opened.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging.config
 
-_QUIET = ("uvicorn.access", "httpx", "httpcore", "asyncio")
+_QUIET = ("uvicorn.access", "httpx2", "httpcore2", "asyncio")
 
 
 def configure(level: str = "INFO") -> None:

@@ -141,7 +141,7 @@ class Settings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings.
+        """Read the settings; an empty value counts as none.
 
         Raises:
             ConfigurationError: One line that names the variable which is wrong, unsafe or unknown.
@@ -153,7 +153,8 @@ class Settings(BaseModel):
             name = variable.removeprefix(PREFIX).lower()
             if name not in cls.model_fields:
                 raise ConfigurationError(f"{variable}: unknown setting")
-            given[name] = value
+            if value:
+                given[name] = value
         try:
             return cls(**given)
         except ValidationError as error:

@@ -113,7 +113,7 @@ class Verifier:
     Args:
         issuers: Whose tokens are accepted.
         origins: Whose pages may connect, spelled as in the ``Origin`` header.
-        fetch: How to read a key set; by httpx if None.
+        fetch: How to read a key set; by httpx2 if None.
         now: The time of day in seconds since the epoch.
         monotonic: A clock that never goes back, in seconds.
         max_token_seconds: The longest ``exp`` - ``iat`` accepted.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, WebSocket
 from starlette.responses import PlainTextResponse
@@ -12,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from ws_gateway import asgi
 from ws_gateway.admission import UnauthenticatedSockets
-from ws_gateway.bearer import Admission, Credentials, OAuth2WebSocketPasswordBearer, Source
+from ws_gateway.bearer import Admission, OAuth2WebSocketPasswordBearer, Source
 from ws_gateway.connection import Connection
 from ws_gateway.exceptions import HandshakeRejected
 from ws_gateway.node import Node
@@ -45,14 +44,13 @@ def create_router(
         query_token=query_token,
     )
 
-    @router.websocket(PATH)
-    async def connect(
-        websocket: WebSocket, credentials: Annotated[Credentials | None, Depends(bearer)]
-    ) -> None:
+    @router.websocket(PATH, dependencies=[Depends(bearer)])
+    async def connect(websocket: WebSocket) -> None:
         """Authenticate the handshake, and give the socket to a connection."""
         if not node.ready:
             raise HTTPException(503, "not ready, or going away", _RETRY)
         admission: Admission = websocket.state.admission
+        credentials = admission.credentials
         release = None
         if credentials is None:
             address = websocket.client.host if websocket.client else ""
