@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import getpass
+import logging
 import os
 import secrets
 import signal
@@ -29,6 +30,8 @@ BACKLOG = 2048
 DRAIN_SECONDS = 10
 EXIT_REFUSED = 1
 EXIT_CONFIGURATION = 2
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +116,7 @@ async def _serve(settings: Settings) -> None:
         async with open_service(settings) as service:
             servers = [_server(create_app(service)), _server(create_internal_app(service))]
             _stop_on_signals(servers)
+            _log.info("serving", extra={"public": _bound(public), "internal": _bound(internal)})
             async with asyncio.TaskGroup() as group:
                 group.create_task(servers[0].serve(public))
                 group.create_task(servers[1].serve(internal))
@@ -145,6 +149,11 @@ def _bind(
             raise ConfigurationError(f"{variable}: {address}: {reason}") from None
         sockets.append(listener)
     return sockets
+
+
+def _bound(listeners: Iterable[socket.socket]) -> list[str]:
+    """Return the real addresses, in which a port 0 has become the one the system chose."""
+    return [str(Address(*listener.getsockname()[:2])) for listener in listeners]
 
 
 def _server(app: FastAPI) -> _Server:

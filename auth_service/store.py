@@ -178,8 +178,8 @@ class Store:
             try:
                 async with self._engine.connect() as connection:
                     await connection.run_sync(_switch_to_wal)
-            except (sqlite3.OperationalError, DBAPIError) as error:
-                if attempt == _WAL_ATTEMPTS - 1:
+            except (sqlite3.Error, DBAPIError) as error:
+                if not _is_busy(error) or attempt == _WAL_ATTEMPTS - 1:
                     raise StoreUnavailable from error
                 await asyncio.sleep(_WAL_PAUSE_SECONDS)
             else:
@@ -203,6 +203,11 @@ def _switch_to_wal(connection: Connection) -> None:
         cursor.execute("PRAGMA journal_mode=WAL")
     finally:
         cursor.close()
+
+
+def _is_busy(error: Exception) -> bool:
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _begin(connection: Connection) -> None:

@@ -1,0 +1,111 @@
+"""``GET /users/me``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from auth_service.app import Service
+from auth_service.models import User
+
+Mint = Callable[..., str]
+
+
+@pytest.fixture
+def mint(service: Service, alice: User, now: float) -> Mint:
+    """Make a token for alice, or for another subject, at another time."""
+
+    def make(*, sub: str = alice.id, at: float = now) -> str:
+        return service.tokens.mint(
+            sub=sub, name="alice", client_id="chat", scopes=["connect"], now=at
+        ).text
+
+    return make
+
+
+async def _get(http: httpx.AsyncClient, token: str, scheme: str = "Bearer") -> httpx.Response:
+    return await http.get("/users/me", headers={"Authorization": f"{scheme} {token}"})
+
+
+def _assert_invalid(answer: httpx.Response) -> None:
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="drawbridge"')
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_token_names_its_user(http: httpx.AsyncClient, alice: User, mint: Mint) -> None:
+    """In the header, with the scheme in any case, or in the session's cookie."""
+    expected = {"sub": alice.id, "username": "alice", "scope": "connect"}
+
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        assert (await _get(http, mint(), scheme)).json() == expected
+    http.cookies.set("__Host-drawbridge", mint())
+    assert (await http.get("/users/me")).json() == expected
+
+
+async def test_no_credentials_get_a_bare_challenge(http: httpx.AsyncClient, mint: Mint) -> None:
+    """RFC 6750 section 3.1; a token in the query or of another scheme is none."""
+    for answer in (
+        await http.get("/users/me"),
+        await http.get(f"/users/me?access_token={mint()}"),
+        await _get(http, mint(), "Basic"),
+        await _get(http, mint(), "Bearer,"),
+    ):
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="drawbridge"'
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "a.b.c", "Bearer x", "\u00e4".encode().decode("latin-1"), "A" * 5000]
+)
+async def test_a_bad_token_is_invalid(http: httpx.AsyncClient, token: str) -> None:
+    """RFC 6750 section 3.1."""
+    header = f"Bearer {token}".encode("latin-1")
+
+    _assert_invalid(await http.get("/users/me", headers=[(b"Authorization", header)]))
+
+
+async def test_an_expired_or_altered_token_is_invalid(
+    http: httpx.AsyncClient, mint: Mint, now: float
+) -> None:
+    """Expired, from the future, cut, with a flipped bit."""
+    token = mint()
+
+    _assert_invalid(await _get(http, mint(at=now - 605)))
+    _assert_invalid(await _get(http, mint(at=now + 60)))
+    _assert_invalid(await _get(http, token[:-1]))
+    _assert_invalid(
+        await _get(http, token[:100] + ("A" if token[100] != "A" else "B") + token[101:])
+    )
+
+
+async def test_the_header_beats_the_cookie(http: httpx.AsyncClient, mint: Mint) -> None:
+    """A bad header is not rescued by a good cookie."""
+    http.cookies.set("__Host-drawbridge", mint())
+
+    _assert_invalid(await _get(http, "x"))
+
+
+async def test_two_headers_are_one_too_many(http: httpx.AsyncClient, mint: Mint) -> None:
+    """RFC 6750 section 3.1: invalid_request."""
+    value = f"Bearer {mint()}"
+    answer = await http.get(
+        "/users/me", headers=[("Authorization", value), ("Authorization", value)]
+    )
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_who_is_gone_or_disabled_is_nobody(
+    service: Service, http: httpx.AsyncClient, alice: User, mint: Mint
+) -> None:
+    """A good signature is not enough; nor is a service a user."""
+    _assert_invalid(await _get(http, mint(sub="nobody")))
+    _assert_invalid(await _get(http, mint(sub="client:chat")))
+
+    await service.store.set_user_disabled(alice.id, disabled=True)
+
+    _assert_invalid(await _get(http, mint()))

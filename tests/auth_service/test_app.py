@@ -1,0 +1,233 @@
+"""The composition root."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from auth_service import logs
+from auth_service.app import (
+    Service,
+    create_app,
+    create_app_from_environment,
+    create_internal_app,
+    open_service,
+)
+from auth_service.clients import hash_secret
+from auth_service.exceptions import (
+    AccountError,
+    ClientConflict,
+    ConfigurationError,
+    UsernameTaken,
+    WeakPassword,
+)
+from auth_service.models import User
+from auth_service.passwords import HashParameters
+from auth_service.settings import Settings
+
+CHEAP = HashParameters(memory_kib=8, passes=1, lanes=1)
+
+
+def _changed(settings: Settings, **changes: object) -> Settings:
+    return settings.model_copy(update=changes)
+
+
+async def test_an_unknown_path_is_a_json_404(http: httpx.AsyncClient) -> None:
+    """Also what the framework usually serves, and a slash too many."""
+    for path in ("/", "/redoc", "/token/", "/metrics", "/health/live", "/%00"):
+        answer = await http.get(path)
+        assert (answer.status_code, answer.json()) == (404, {"error": "not_found"}), path
+
+
+async def test_the_public_application_has_no_probes_and_the_internal_one_no_tokens(
+    service: Service,
+) -> None:
+    """Two listeners, two allow-lists."""
+    transport = httpx.ASGITransport(create_internal_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://internal") as http:
+        assert (await http.get("/health/ready")).status_code == 200
+        for path in ("/token", "/users/me", "/openapi.json", "/docs"):
+            assert (await http.get(path)).status_code == 404
+
+
+async def test_openapi_documents_form_and_refusals(http: httpx.AsyncClient) -> None:
+    """The form is parsed by hand, so the document is checked by hand; 422 never occurs."""
+    document = (await http.get("/openapi.json")).json()
+
+    token = document["paths"]["/token"]["post"]
+    form = token["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert form["required"] == ["grant_type"]
+    assert {"username", "password", "scope", "client_id", "client_secret"} <= form[
+        "properties"
+    ].keys()
+    assert {"200", "400", "401", "413", "503"} <= token["responses"].keys()
+    assert document["paths"]["/users/me"]["get"]["security"] == [{"OAuth2": []}]
+    assert '"422"' not in json.dumps(document)
+
+
+async def test_a_second_start_keeps_users_and_keys(settings: Settings, password: str) -> None:
+    """Tokens and logins survive."""
+    async with open_service(settings, hash_parameters=CHEAP) as first:
+        user = await first.add_user("alice", password)
+        kid = first.keys.signing.kid
+    async with open_service(settings, hash_parameters=CHEAP) as second:
+        assert second.keys.signing.kid == kid
+        assert await second.store.user_by_id(user.id) == user
+
+
+async def test_production_refuses_demo_users(settings: Settings, password: str) -> None:
+    """Their passwords were printed; neither a stored one nor a new one is let in."""
+    production = _changed(settings, environment="production")
+    async with open_service(production, hash_parameters=CHEAP) as service:
+        with pytest.raises(AccountError):
+            await service.add_user("alice", password, demo=True)
+    async with open_service(settings, hash_parameters=CHEAP) as service:
+        await service.add_user("alice", password, demo=True)
+
+    with pytest.raises(ConfigurationError, match=r"^AUTH_ENVIRONMENT: production refuses"):
+        async with open_service(production, hash_parameters=CHEAP):
+            pass
+
+
+async def test_demo_users_can_be_ensured_again_and_again(service: Service) -> None:
+    """Same user, and the password is the last one given."""
+    first = await service.ensure_demo_user("alice", "the first password")
+    again = await service.ensure_demo_user("alice", "the first password")
+    changed = await service.ensure_demo_user("alice", "the second password")
+
+    assert first.id == again.id == changed.id
+    stored = await service.store.user_by_id(first.id)
+    assert stored is not None
+    assert stored.demo
+    assert (await service.hasher.verify("the second password", stored.password_hash)).correct
+
+
+async def test_a_real_user_is_not_turned_into_a_demo_user(service: Service, alice: User) -> None:
+    """Somebody's password is not overwritten because the names are equal."""
+    with pytest.raises(UsernameTaken):
+        await service.ensure_demo_user("Alice", "another password at all")
+
+    assert await service.store.user_by_id(alice.id) == alice
+
+
+@pytest.mark.parametrize(
+    ("order", "error"),
+    [
+        (("ALICE", "a long enough password", "connect"), UsernameTaken),
+        (("bob", "too short", "connect"), WeakPassword),
+        (("bob", "a long enough password", "connect  read"), AccountError),
+        (("bob", "a long enough password", "api"), AccountError),
+        (("client:bob", "a long enough password", "connect"), AccountError),
+    ],
+)
+async def test_bad_orders_are_refused(
+    service: Service, alice: User, order: tuple[str, str, str], error: type[Exception]
+) -> None:
+    """One sentence for the operator each."""
+    name, word, scope = order
+    with pytest.raises(error):
+        await service.add_user(name, word, scope=scope)
+    assert alice.username == "alice"
+
+
+async def test_clients_are_registered_once(service: Service) -> None:
+    """And only with what exists."""
+    grants = frozenset({"password"})
+    await service.add_client("bot", secret_hash=hash_secret("s"), grants=grants, scope="connect")
+
+    with pytest.raises(ClientConflict):
+        await service.add_client("bot", secret_hash=None, grants=grants, scope="connect")
+    for client_id, grant, scope in (
+        ("a b", "password", "connect"),
+        ("c", "magic", "connect"),
+        ("c", "password", ""),
+    ):
+        with pytest.raises(AccountError):
+            await service.add_client(
+                client_id, secret_hash=None, grants=frozenset({grant}), scope=scope
+            )
+
+
+async def test_a_default_client_with_a_secret_stops_the_start(settings: Settings) -> None:
+    """A request that names no client cannot prove one."""
+    async with open_service(settings, hash_parameters=CHEAP) as service:
+        await service.add_client(
+            "bot", secret_hash=hash_secret("s"), grants=frozenset({"password"}), scope="connect"
+        )
+
+    with pytest.raises(ConfigurationError, match=r"^AUTH_DEFAULT_CLIENT: "):
+        async with open_service(_changed(settings, default_client="bot"), hash_parameters=CHEAP):
+            pass
+
+
+async def test_a_database_that_cannot_be_opened_stops_the_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """One line with the variable and the cause."""
+    (tmp_path / "file").write_text("")
+    broken = _changed(settings, database_url=f"sqlite+aiosqlite:///{tmp_path}/file/auth.db")
+
+    with pytest.raises(ConfigurationError, match=r"^AUTH_DATABASE_URL: cannot open") as caught:
+        async with open_service(broken, hash_parameters=CHEAP):
+            pass
+    assert len(str(caught.value).splitlines()) == 1
+
+
+async def test_unknown_settings_are_one_warning(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A typo in a variable's name does not pass in silence."""
+    with caplog.at_level(logging.WARNING):
+        async with open_service(_changed(settings, unknown=("AUTH_TYPO",)), hash_parameters=CHEAP):
+            pass
+
+    (record,) = [entry for entry in caplog.records if entry.name == "auth_service.app"]
+    assert record.getMessage() == "unknown_settings_ignored"
+    assert record.__dict__["variables"] == ["AUTH_TYPO"]
+
+
+async def test_a_factory_serves_other_asgi_servers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lifespan opens and closes the service."""
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    for variable in [name for name in os.environ if name.startswith("AUTH_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AUTH_DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("AUTH_KEYS_DIR", str(settings.keys_dir))
+    app = create_app_from_environment()
+    transport = httpx.ASGITransport(app)
+
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://auth") as http,
+    ):
+        answer = await http.post("/token", data={"grant_type": "password"})
+
+    assert answer.json()["error"] == "invalid_client"
+    assert isinstance(app, FastAPI)
+
+
+async def test_the_issuer_is_never_the_host_header(http: httpx.AsyncClient) -> None:
+    """RFC 8414 section 3.3: a forged Host changes nothing."""
+    answer = await http.get(
+        "/.well-known/oauth-authorization-server",
+        headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"},
+    )
+
+    assert "evil" not in answer.text
+
+
+def test_building_an_application_needs_no_open_database(settings: Settings) -> None:
+    """So that a factory can build it before there is an event loop."""
+    service = Service(settings, hash_parameters=CHEAP)
+
+    assert create_app(service).title
+    assert not service.started
+    service.hasher.close()

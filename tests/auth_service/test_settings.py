@@ -1,0 +1,143 @@
+"""The environment and its bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from auth_service.exceptions import ConfigurationError
+from auth_service.settings import Address, Settings
+
+
+def test_nothing_set_is_a_development_server_on_loopback() -> None:
+    """The defaults need nothing and listen to nobody outside."""
+    settings = Settings.from_environment({})
+
+    assert settings.bind == (Address("127.0.0.1", 8001),)
+    assert settings.internal_bind == (Address("127.0.0.1", 9001),)
+    assert settings.issuer == "https://localhost:8443"
+    assert settings.access_token_seconds == 600
+    assert settings.signing_algorithm == "ES256"
+    assert settings.default_client == ""
+    assert settings.hash_threads >= 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AUTH_ACCESS_TOKEN_SECONDS", "abc"),
+        ("AUTH_ACCESS_TOKEN_SECONDS", "59"),
+        ("AUTH_ACCESS_TOKEN_SECONDS", "3601"),
+        ("AUTH_ACCESS_TOKEN_SECONDS", "6e2"),
+        ("AUTH_ACCESS_TOKEN_SECONDS", "٦٠٠"),
+        ("AUTH_BIND", "127.0.0.1"),
+        ("AUTH_BIND", "127.0.0.1:65536"),
+        ("AUTH_BIND", "127.0.0.1:8001,"),
+        ("AUTH_INTERNAL_BIND", ":9001"),
+        ("AUTH_ISSUER", "localhost"),
+        ("AUTH_ISSUER", "ftp://localhost"),
+        ("AUTH_ISSUER", "https://localhost/"),
+        ("AUTH_ISSUER", "https://localhost?x"),
+        ("AUTH_ISSUER", "https://localhost#x"),
+        ("AUTH_ISSUER", "https://a b"),
+        ("AUTH_ISSUER", "https://user@host"),
+        ("AUTH_ISSUER", "https://host:port"),
+        ("AUTH_ISSUER", "https://[::1"),
+        ("AUTH_AUDIENCE", "a b"),
+        ("AUTH_SIGNING_ALGORITHM", "HS256"),
+        ("AUTH_SIGNING_ALGORITHM", "es256"),
+        ("AUTH_DEFAULT_CLIENT", "a client"),
+        ("AUTH_ENVIRONMENT", "staging"),
+        ("AUTH_HASH_THREADS", "0"),
+        ("AUTH_HASH_QUEUE", "-1"),
+        ("AUTH_HASH_WAIT_SECONDS", "nan"),
+        ("AUTH_HASH_WAIT_SECONDS", "soon\nnow"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_variable_and_value(variable: str, value: str) -> None:
+    """A wrong deployment stops at its start with a sentence."""
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({variable: value})
+
+    line = str(caught.value)
+    assert line.startswith(f"{variable}: must be ")
+    assert line.endswith(f", not {value!r}")
+    assert len(line.splitlines()) == 1
+
+
+@given(st.text(max_size=60))
+def test_any_token_lifetime_is_accepted_or_refused_in_one_line(value: str) -> None:
+    """No text in the environment ends in a traceback."""
+    line = ""
+    try:
+        seconds = Settings.from_environment(
+            {"AUTH_ACCESS_TOKEN_SECONDS": value}
+        ).access_token_seconds
+    except ConfigurationError as error:
+        line, seconds = str(error), 60
+
+    assert len(line.splitlines()) <= 1
+    assert 60 <= seconds <= 3600
+
+
+def test_several_listeners_may_be_named() -> None:
+    """IPv6 hosts stand in brackets, and are written back so."""
+    settings = Settings.from_environment({"AUTH_BIND": "127.0.0.1:1, [::1]:2,auth.local:3"})
+
+    assert [str(address) for address in settings.bind] == ["127.0.0.1:1", "[::1]:2", "auth.local:3"]
+
+
+def test_a_secret_is_not_shown() -> None:
+    """The database's address may hold a password."""
+    with pytest.raises(ConfigurationError, match=r"^AUTH_DATABASE_URL: ") as caught:
+        Settings.from_environment({"AUTH_DATABASE_URL": "mysql://root:hunter2@db/x"})
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    """The `_FILE` variant, without the line end that editors add."""
+    file = tmp_path / "url"
+    file.write_text("sqlite+aiosqlite:///somewhere/auth.db\n")
+
+    settings = Settings.from_environment({"AUTH_DATABASE_URL_FILE": str(file)})
+
+    assert settings.database_url == "sqlite+aiosqlite:///somewhere/auth.db"
+
+
+def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
+    """The line names the variable."""
+    with pytest.raises(ConfigurationError, match=r"^AUTH_DATABASE_URL_FILE: cannot read"):
+        Settings.from_environment({"AUTH_DATABASE_URL_FILE": str(tmp_path / "none")})
+
+
+def test_a_secret_given_twice_is_refused(tmp_path: Path) -> None:
+    """Nobody should have to know which of the two wins."""
+    with pytest.raises(ConfigurationError, match="not both"):
+        Settings.from_environment(
+            {"AUTH_DATABASE_URL": "x", "AUTH_DATABASE_URL_FILE": str(tmp_path)}
+        )
+
+
+def test_an_empty_value_is_none() -> None:
+    """`AUTH_X=` in a compose file means the default."""
+    assert Settings.from_environment({"AUTH_ACCESS_TOKEN_SECONDS": ""}).access_token_seconds == 600
+
+
+def test_production_wants_https() -> None:
+    """Tokens of a plain-text issuer travel in plain text."""
+    with pytest.raises(ConfigurationError, match=r"^AUTH_ISSUER: must be an https URL"):
+        Settings.from_environment(
+            {"AUTH_ENVIRONMENT": "production", "AUTH_ISSUER": "http://auth.example"}
+        )
+
+
+def test_unknown_variables_are_kept_for_a_warning() -> None:
+    """A typo is worth a word; what Kubernetes injects for a Service is not."""
+    settings = Settings.from_environment(
+        {"AUTH_ISUER": "x", "AUTH_UNKNOWN": "x", "AUTH_SERVICE_HOST": "10.0.0.1", "PATH": "/bin"}
+    )
+
+    assert settings.unknown == ("AUTH_ISUER", "AUTH_UNKNOWN")
