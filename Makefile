@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock clean
+.PHONY: help run test lint format docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: $(VENV)/stamp-dev ## style, types and import contracts
 format: $(VENV)/stamp-dev ## rewrite to the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/stamp-dev ## write the generated pages of docs/
+	PYTHONPATH=. $(BIN)/python docs/generate.py
 
 lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 	$(BIN)/python requirements/lock.py
