@@ -22,7 +22,7 @@ from ws_gateway.exceptions import BrokerUnavailable, Disconnect, ReplyError
 from ws_gateway.hooks import Caller, Hooks
 from ws_gateway.hub import Hub, Subscriber
 from ws_gateway.metrics import Metrics
-from ws_gateway.protocol.messages import ClientInfo, Publication
+from ws_gateway.protocol.messages import ABSENT, ClientInfo, Publication
 from ws_gateway.session import SessionLimits
 from ws_gateway.timers import TimerWheel
 from ws_gateway.writer import Flusher, WriteLimits
@@ -220,7 +220,7 @@ class Node:
         info = ClientInfo(
             user=credentials.user,
             client=member.client,
-            conn_info=Raw(credentials.info or b""),
+            conn_info=Raw(credentials.info) if credentials.info else ABSENT,
         )
         try:
             published = await self.broker.publish(channel, Publication(data=data, info=info))

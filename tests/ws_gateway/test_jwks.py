@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jose import jwk
@@ -483,7 +483,7 @@ class TestFetchDocument:
     )
     async def test_other_answers_are_errors(self, answer: bytes) -> None:
         """Redirects are not followed: the configured address is the trusted one."""
-        with pytest.raises(httpx.HTTPError):
+        with pytest.raises(httpx2.HTTPError):
             await self.fetch(answer)
 
     async def test_size_is_bounded_while_reading(self) -> None:
