@@ -19,6 +19,9 @@ from auth_service.exceptions import StoreUnavailable, UsernameTaken
 from auth_service.models import Base, Client, ClientRow, User, Username, UserRow
 
 BUSY_TIMEOUT_MILLISECONDS = 5_000
+# Connections, each with a thread of its own. No overflow: under load it would open and close one
+# for nearly every request.
+POOL_SIZE = 8
 _WAL_ATTEMPTS = 50
 _WAL_PAUSE_SECONDS = 0.05
 
@@ -36,7 +39,9 @@ class Store:
 
     def __init__(self, url: str) -> None:
         # hide_parameters: an error's text reaches the log, and parameters are names and hashes.
-        self._engine = create_async_engine(url, hide_parameters=True)
+        self._engine = create_async_engine(
+            url, hide_parameters=True, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=5
+        )
         event.listen(self._engine.sync_engine, "connect", _prepare_connection)
         event.listen(self._engine.sync_engine, "begin", _begin)
         self._reading = async_sessionmaker(self._engine, expire_on_commit=False)
@@ -211,10 +216,11 @@ def _is_busy(error: Exception) -> bool:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction, a writing one with the write lock in hand.
+    """Begin a writing transaction with the write lock in hand, and a reading one not at all.
 
     A transaction that reads first and asks for the lock later fails with "database is locked" at
-    once, whatever busy_timeout says.
+    once, whatever busy_timeout says. Reading is one statement here, which SQLite runs on its own;
+    every statement more is another trip to the connection's thread.
     """
-    immediate = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    if connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
