@@ -1,0 +1,85 @@
+"""What the README and the pages of docs/ say is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import auth_service
+import ws_gateway
+from ws_gateway.channels import Channels
+from ws_gateway.codes import DisconnectCode, ErrorCode
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of one language."""
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+    """A reader who follows a link finds a file."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_make_targets_exist(page: Path) -> None:
+    """Every `make target` in backquotes or a shell block is one of the Makefile's."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    text = page.read_text("utf-8")
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    commands = [
+        *re.findall(r"`make ([a-z -]+)", text),
+        *re.findall(r"make ([a-z -]+)$", "\n".join(lines), re.MULTILINE),
+    ]
+    named = {target for command in commands for target in command.split()}
+
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_compile(page: Path) -> None:
+    """A block somebody pastes is Python."""
+    for block in blocks(page, "python"):
+        ast.parse(block)
+
+
+def test_the_channels_file_of_the_protocol_page_is_one() -> None:
+    """The example is read by the same code as an operator's file."""
+    (block,) = blocks(ROOT / "docs" / "protocol.md", "toml")
+
+    channels = Channels.from_toml(block)
+
+    assert channels.personal_channel("abc") == "dm:#abc"
+    assert channels.namespaces["team"].allow_user_limited_channels
+
+
+def test_codes_of_the_protocol_page_are_the_codes() -> None:
+    """Every number of its tables is in ``codes.py``."""
+    listed = re.findall(r"^\| ((?:\d{3,4}(?:, )?)+) \|", PROTOCOL, re.MULTILINE)
+    numbers = {int(number) for cell in listed for number in cell.split(", ")}
+
+    assert numbers
+    assert numbers <= {*map(int, ErrorCode), *map(int, DisconnectCode)}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """One version for the stack, and the changelog's newest entry is about it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    newest = re.findall(
+        r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )[0]
+
+    assert {project, newest, auth_service.__version__, ws_gateway.__version__} == {project}
