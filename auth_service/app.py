@@ -11,7 +11,6 @@ Both applications share one service, so one process opens the database and the k
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -50,7 +49,6 @@ from auth_service.settings import Settings
 from auth_service.store import Store
 from auth_service.tokens import AccessTokens
 
-_log = logging.getLogger(__name__)
 _Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -114,9 +112,6 @@ class Service:
             ConfigurationError: It cannot be opened, holds demo users in production, or its client
                 named like the default one is of another kind.
         """
-        if self.settings.unknown:
-            names = list(self.settings.unknown)
-            _log.warning("unknown_settings_ignored", extra={"variables": names})
         try:
             await self.store.open()
             if self.settings.environment == "production" and await self.store.has_demo_users():

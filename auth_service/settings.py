@@ -24,8 +24,9 @@ from typing_extensions import override
 from auth_service.exceptions import ConfigurationError
 
 PREFIX = "AUTH_"
-# Kubernetes puts AUTH_SERVICE_HOST and the like into every pod beside a Service of that name.
-FOREIGN_PREFIX = "AUTH_SERVICE_"
+# Kubernetes describes every Service of the namespace to every pod: these come from one that is
+# called "auth" or "auth-service".
+FOREIGN = re.compile(r"AUTH_(SERVICE_.*|PORT(_.*)?)")
 # Values that may hold a password: never shown in a message, and readable from a file.
 SECRETS = frozenset({"database_url"})
 SHOWN_CHARACTERS = 80
@@ -138,7 +139,6 @@ class Settings(BaseModel):
         hash_threads: Passwords checked at the same time; each takes 19 MiB and one core.
         hash_queue: Logins that may wait for a thread.
         hash_wait_seconds: How long each may wait.
-        unknown: Names of ``AUTH_*`` variables that are no setting, for one warning in the log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -167,7 +167,6 @@ class Settings(BaseModel):
     hash_threads: Annotated[int, BeforeValidator(_whole(1, 256))] = os.cpu_count() or 1
     hash_queue: Annotated[int, BeforeValidator(_whole(0, 10_000))] = 64
     hash_wait_seconds: Annotated[float, BeforeValidator(_seconds(0.01, 60))] = 1.5
-    unknown: tuple[str, ...] = ()
 
     @field_validator("issuer")
     @classmethod
@@ -194,12 +193,11 @@ class Settings(BaseModel):
         Raises:
             ConfigurationError: One line that names the variable and says what it must be.
         """
-        variables = {PREFIX + name.upper(): name for name in cls.model_fields if name != "unknown"}
+        variables = {PREFIX + name.upper(): name for name in cls.model_fields}
         files = {f"{PREFIX}{name.upper()}_FILE": name for name in SECRETS}
         given: dict[str, str] = {}
-        unknown = []
         for variable, value in environ.items():
-            if not variable.startswith(PREFIX) or variable.startswith(FOREIGN_PREFIX):
+            if not variable.startswith(PREFIX) or FOREIGN.fullmatch(variable):
                 continue
             if variable in files:
                 if value and environ.get(variable.removesuffix("_FILE")):
@@ -207,11 +205,12 @@ class Settings(BaseModel):
                 if value:
                     given[files[variable]] = _read_secret(variable, value)
             elif variable not in variables:
-                unknown.append(variable)
+                # A misspelt setting would silently be its default.
+                raise ConfigurationError(f"{variable}: unknown setting")
             elif value:
                 given[variables[variable]] = value
         try:
-            return cls.model_validate({**given, "unknown": tuple(sorted(unknown))})
+            return cls.model_validate(given)
         except ValidationError as error:
             raise ConfigurationError(_one_line(error, given)) from None
 

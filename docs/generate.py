@@ -53,7 +53,7 @@ def table(prefix: str, model: type[BaseModel]) -> str:
     rows = [
         f"| `{prefix}{name.upper()}` | {shown(name, field)} | {told[name]} |"
         for name, field in model.model_fields.items()
-        if name in told and name != "unknown"
+        if name in told
     ]
     return "\n".join(["| variable | default | what |", "| --- | --- | --- |", *rows]) + "\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from pathlib import Path
 
@@ -177,19 +176,6 @@ async def test_a_database_that_cannot_be_opened_stops_the_start(
         async with open_service(broken, hash_parameters=CHEAP):
             pass
     assert len(str(caught.value).splitlines()) == 1
-
-
-async def test_unknown_settings_are_one_warning(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A typo in a variable's name does not pass in silence."""
-    with caplog.at_level(logging.WARNING):
-        async with open_service(_changed(settings, unknown=("AUTH_TYPO",)), hash_parameters=CHEAP):
-            pass
-
-    (record,) = [entry for entry in caplog.records if entry.name == "auth_service.app"]
-    assert record.getMessage() == "unknown_settings_ignored"
-    assert record.__dict__["variables"] == ["AUTH_TYPO"]
 
 
 async def test_a_factory_serves_other_asgi_servers(

@@ -134,10 +134,22 @@ def test_production_wants_https() -> None:
         )
 
 
-def test_unknown_variables_are_kept_for_a_warning() -> None:
-    """A typo is worth a word; what Kubernetes injects for a Service is not."""
+def test_an_unknown_variable_stops_the_start() -> None:
+    """A misspelt setting must not silently be its default."""
+    with pytest.raises(ConfigurationError, match=r"^AUTH_ISUER: unknown setting$"):
+        Settings.from_environment({"AUTH_ISUER": "x"})
+
+
+def test_what_kubernetes_injects_for_a_service_is_no_setting() -> None:
+    """Every pod gets the addresses of the Services called auth and auth-service."""
     settings = Settings.from_environment(
-        {"AUTH_ISUER": "x", "AUTH_UNKNOWN": "x", "AUTH_SERVICE_HOST": "10.0.0.1", "PATH": "/bin"}
+        {
+            "AUTH_SERVICE_HOST": "10.0.0.1",
+            "AUTH_SERVICE_PORT_HTTP": "8080",
+            "AUTH_PORT": "tcp://10.0.0.1:8080",
+            "AUTH_PORT_8080_TCP_ADDR": "10.0.0.1",
+            "PATH": "/bin",
+        }
     )
 
-    assert settings.unknown == ("AUTH_ISUER", "AUTH_UNKNOWN")
+    assert settings == Settings()
