@@ -11,6 +11,7 @@ SETS = {
     "auth": ["--extra", "auth"],
     "gateway": ["--extra", "gateway"],
     "run": ["--extra", "auth", "--extra", "gateway"],
+    "load": ["--group", "load"],
     "dev": ["--extra", "auth", "--extra", "gateway", "--group", "dev"],
 }
 
