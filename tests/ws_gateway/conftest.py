@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 import pytest
+from hypothesis import settings
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
 from typing_extensions import override
@@ -29,6 +30,10 @@ from ws_gateway.protocol.codec import JSON
 from ws_gateway.protocol.messages import Publication
 from ws_gateway.session import SessionLimits
 from ws_gateway.writer import WriteLimits
+
+# How long an example takes says nothing on a shared machine.
+settings.register_profile("gateway", deadline=None)
+settings.load_profile("gateway")
 
 WALL_TIME = 1_900_000_000.0
 """What the wall clock says when the monotonic one says 0."""
@@ -444,3 +449,14 @@ async def make_gateway(fake_loop: FakeLoop) -> AsyncIterator[Callable[..., Gatew
 async def gateway(make_gateway: Callable[..., Gateway]) -> Gateway:
     """A gateway without hooks."""
     return make_gateway()
+
+
+def steps(work: Coroutine[Any, Any, Any]) -> int:
+    """Run a coroutine to its end without a loop, and return how often it had to wait."""
+    waits = 0
+    while True:
+        try:
+            work.send(None)
+        except StopIteration:
+            return waits
+        waits += 1
