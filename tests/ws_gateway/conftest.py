@@ -167,7 +167,7 @@ class HeldBroker(MemoryBroker):
         self.held = False
         self.down: Exception | None = None
         self.requests: list[tuple[str, str]] = []
-        self._waiting: deque[tuple[asyncio.Future[None], Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[None] | None, Callable[[], None]]] = deque()
 
     @override
     async def subscribe(self, channel: str) -> None:
@@ -178,15 +178,13 @@ class HeldBroker(MemoryBroker):
     def unsubscribe(self, channel: str) -> None:
         self.requests.append(("unsubscribe", channel))
         if self.held:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append((future, partial(super().unsubscribe, channel)))
+            self._waiting.append((None, partial(super().unsubscribe, channel)))
         else:
             super().unsubscribe(channel)
 
     @override
     async def publish(self, channel: str, publication: Publication) -> Published:
         self.requests.append(("publish", channel))
-        # What came before the wait is delivered whatever becomes of the caller.
         receivers = 0
 
         def deliver() -> None:
@@ -220,9 +218,9 @@ class HeldBroker(MemoryBroker):
             count = len(self._waiting)
         for _ in range(count):
             future, perform = self._waiting.popleft()
-            if error is None:
-                perform()
-            if future.cancelled():
+            if error is None or future is None:
+                perform()  # also if nobody waits for it any more
+            if future is None or future.cancelled():
                 continue
             if error is None:
                 future.set_result(None)
