@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from jose import jwk, jwt
 from jose.backends.base import Key
-from starlette.websockets import WebSocketDisconnect
 from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
@@ -453,7 +452,7 @@ class TestUnauthenticated:
         [
             pytest.param({TAKE_OVER: lambda *_: False}, None, id="gone before"),
             pytest.param({TAKE_OVER: lambda *_: 1 / 0}, ZeroDivisionError, id="failing"),
-            pytest.param({}, WebSocketDisconnect, id="gone before the accept"),
+            pytest.param({}, ConnectionResetError, id="gone before the accept"),
         ],
     )
     async def test_who_is_lost_on_the_way_in_is_not_counted(
