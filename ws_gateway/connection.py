@@ -61,6 +61,7 @@ from ws_gateway.writer import Writer
 
 logger = logging.getLogger(__name__)
 
+_CLOSED_BY_CLIENT = 3000  # the protocol's number for it, which is never sent
 _KEPT_MESSAGE_BYTES = 64  # what a waiting message costs beside its payload, which may be empty
 _FRAME_PING = frame(PING, b"")
 _SUBSCRIBED = SubscribeResult()
@@ -169,7 +170,8 @@ class Connection(Writer):
     def lost(self, code: int) -> None:
         """Clean up after a socket that is gone."""
         if not self.closed:
-            self._finish(code, "", logging.DEBUG)
+            # A code that the peer made up would pass for one of ours, and be a label of its own.
+            self._finish(min(code, _CLOSED_BY_CLIENT), "", logging.DEBUG)
 
     # What the time says
 

@@ -1369,6 +1369,17 @@ class TestEnd:
         assert gateway.node.metrics.disconnects == {code: 1}
         assert caplog.records == []
 
+    @pytest.mark.parametrize("code", [3000, 3004, 3999, 4999])
+    async def test_code_that_the_peer_made_up_is_counted_as_3000(
+        self, gateway: Gateway, alice: Credentials, code: int
+    ) -> None:
+        """It would pass for one of ours, and each would be a label of its own (section 14.3)."""
+        peer = await gateway.connect(alice)
+
+        peer.connection.lost(code)
+
+        assert gateway.node.metrics.disconnects == {3000: 1}
+
     async def test_what_is_queued_for_a_lost_socket_is_dropped(
         self, gateway: Gateway, alice: Credentials
     ) -> None:
