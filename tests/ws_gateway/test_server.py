@@ -522,13 +522,20 @@ class TestHead:
             names = [name for name, _ in running.app.headers_at_the_end]
             assert names == [b"host", b"transfer-encoding"]
 
-    @on_uvloop
-    async def test_garbage_is_a_bad_request(self) -> None:
+    def test_garbage_is_a_bad_request(
+        self, either: tuple[Path, Path] | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """400, and one answer only."""
-        async with serving() as running:
-            client = await running.ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        monkeypatch.setattr(server, "_LINGER_SECONDS", 0.01)
 
-            assert (await client.refusal())[0] == 400
+        @on_uvloop
+        async def run() -> None:
+            async with serving(either) as running:
+                client = await running.ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+
+                assert (await client.refusal())[0] == 400
+
+        run()
 
     def test_silent_connection_is_closed_at_the_deadline(
         self, monkeypatch: pytest.MonkeyPatch
@@ -811,6 +818,8 @@ class TestRequest:
             pytest.param(request("/socket?a=\xf6"), id="query not ASCII"),
             pytest.param(request("socket"), id="no slash"),
             pytest.param(request("ws:/:"), id="no URL"),
+            pytest.param(request("http://gateway:99999/socket"), id="no port"),
+            pytest.param(request("gateway:80", method="CONNECT"), id="CONNECT"),
         ],
     )
     @on_uvloop
