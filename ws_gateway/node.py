@@ -160,12 +160,14 @@ class Node:
         """List the channels the server subscribes these credentials to.
 
         Raises:
-            ReplyError: 102 or 107 where a claim names a channel that cannot be.
+            ReplyError: 102 or 107 where a claim names a channel that cannot be, 103 where it names
+                another's personal channel: one issuer does not speak for another's users.
         """
         channels = list(dict.fromkeys(credentials.channels))
-        for channel in channels:
-            self.channels.resolve(channel)
         personal = self.channels.personal_channel(credentials.user)
+        for channel in channels:
+            if self.channels.resolve(channel).personal and channel != personal:
+                raise ReplyError(ErrorCode.PERMISSION_DENIED)
         if personal is not None and personal not in channels:
             channels.append(personal)
         return channels

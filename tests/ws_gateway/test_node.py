@@ -120,11 +120,13 @@ class TestAttach:
 
         assert gateway.node.personal_channels(who) == ["staff:1", "dm:#alice"]
 
-    @pytest.mark.parametrize(("channel", "code"), [("nowhere:1", 102), ("é", 107), ("", 107)])
+    @pytest.mark.parametrize(
+        ("channel", "code"), [("nowhere:1", 102), ("é", 107), ("", 107), ("dm:#bob", 103)]
+    )
     async def test_claim_that_names_no_channel_is_refused(
         self, gateway: Gateway, make_credentials: MakeCredentials, channel: str, code: int
     ) -> None:
-        """Protocol section 5: an unknown namespace is 102."""
+        """Protocol section 5: an unknown namespace is 102; another's personal channel is 103."""
         with pytest.raises(ReplyError) as caught:
             gateway.node.personal_channels(make_credentials(channels=(channel,)))
 
