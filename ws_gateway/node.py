@@ -162,6 +162,7 @@ class Node:
         Raises:
             ReplyError: 102 or 107 where a claim names a channel that cannot be, 103 where it names
                 another's personal channel: one issuer does not speak for another's users.
+            Disconnect: 3505 for more than a connection may have.
         """
         channels = list(dict.fromkeys(credentials.channels))
         personal = self.channels.personal_channel(credentials.user)
@@ -170,6 +171,8 @@ class Node:
                 raise ReplyError(ErrorCode.PERMISSION_DENIED)
         if personal is not None and personal not in channels:
             channels.append(personal)
+        if len(channels) > self.session_limits.max_channels:
+            raise Disconnect(DisconnectCode.CHANNEL_LIMIT, "server-side subscriptions")
         return channels
 
     async def subscribe(self, member: Member, credentials: Credentials, channel: str) -> None:

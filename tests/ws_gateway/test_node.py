@@ -12,7 +12,7 @@ from msgspec import Raw
 from tests.ws_gateway.conftest import Gateway, Peer, raw, settle
 from ws_gateway.codes import DisconnectCode, ErrorCode
 from ws_gateway.credentials import Credentials
-from ws_gateway.exceptions import BrokerUnavailable, ReplyError
+from ws_gateway.exceptions import BrokerUnavailable, Disconnect, ReplyError
 from ws_gateway.hooks import Caller, Hooks
 from ws_gateway.protocol.messages import Publication
 
@@ -131,6 +131,19 @@ class TestAttach:
             gateway.node.personal_channels(make_credentials(channels=(channel,)))
 
         assert caught.value.code == code
+
+
+    async def test_more_channels_than_a_connection_may_have_end_it(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """Protocol section 5: too many server-side channels are 3505, the personal one counted."""
+        limit = gateway.node.session_limits.max_channels
+        channels = tuple(f"staff:{number}" for number in range(limit))
+
+        with pytest.raises(Disconnect) as caught:
+            gateway.node.personal_channels(make_credentials(channels=channels))
+
+        assert caught.value.code == 3505
 
 
 class TestPublish:
