@@ -29,7 +29,7 @@ from ws_gateway.settings import Settings
 from ws_gateway.transport import Receiver, Transport
 
 PATH = "/connection/websocket"
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Only a failing test waits for so long."""
 
 

@@ -27,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ws_gateway import __main__ as program
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Only a failing test waits for so long."""
 KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
 

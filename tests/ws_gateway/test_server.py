@@ -39,7 +39,7 @@ KEY = base64.b64encode(b"sixteen bytes :)").decode()
 LIMIT = 65_536
 MASK = b"\x00\x00\x00\x00"  # allowed, and leaves the payload readable
 HOST = "Host: gateway"
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Only a failing test waits for so long."""
 
 Parameters = ParamSpec("Parameters")
