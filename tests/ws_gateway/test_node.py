@@ -132,7 +132,6 @@ class TestAttach:
 
         assert caught.value.code == code
 
-
     async def test_more_channels_than_a_connection_may_have_end_it(
         self, gateway: Gateway, make_credentials: MakeCredentials
     ) -> None:
