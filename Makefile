@@ -18,6 +18,9 @@ $(VENV)/stamp-run: requirements/run.txt
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@# Our packages are imported from this checkout, also by programs that do not start in it.
+	@$(BIN)/python -c 'import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path("purelib"), "drawbridge.pth").write_text("$(CURDIR)\n")'
 	@touch $@
 
 $(VENV)/stamp-dev: requirements/dev.txt $(VENV)/stamp-run
@@ -29,7 +32,6 @@ run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8
 
 test: $(VENV)/stamp-dev ## run the tests (T=path narrows)
 	$(BIN)/coverage run -m pytest --durations=10 $(T)
-	@$(BIN)/coverage combine --quiet --keep 2>/dev/null || true
 	$(BIN)/coverage report
 
 lint: $(VENV)/stamp-dev ## style, types and import contracts

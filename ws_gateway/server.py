@@ -13,32 +13,24 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import http
 import logging
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import httptools
 from typing_extensions import override
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
-from ws_gateway.codes import DisconnectCode
-from ws_gateway.exceptions import Disconnect
-from ws_gateway.frames import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    FrameParser,
-    close_frame,
-    frame,
-    parse_close,
-)
-from ws_gateway.transport import Receiver, Transport
+from ws_gateway.deadlines import Deadlines, Expiring
+from ws_gateway.frames import FrameParser
+from ws_gateway.sockets import OpenConnection, Socket
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +41,6 @@ A WebSocket route calls it instead of accepting. It answers 101, makes the conne
 ``open_connection(transport)`` and returns True; from then on the route has nothing to do with
 it. If the client has gone meanwhile, it does nothing and returns False.
 """
-
-OpenConnection = Callable[[Transport], Receiver]
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
@@ -63,77 +53,13 @@ _KEY_BYTES = 16
 _ABNORMAL = 1006
 
 
-class Deadlines:
-    """Things that must be over a fixed time after they began; one timer for all.
-
-    An insertion-ordered dict is enough, because all have the same time: the first is the next.
-
-    Args:
-        loop: The event loop.
-        seconds: From :meth:`start` to the call of ``expired``.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self._due: dict[Expiring, float] = {}
-        self._handle: asyncio.TimerHandle | None = None
-        self._waiting: asyncio.Future[None] | None = None
-
-    def __len__(self) -> int:
-        """How many are running."""
-        return len(self._due)
-
-    def start(self, entry: Expiring) -> None:
-        """Start, or start again, the time of an entry."""
-        self._due.pop(entry, None)
-        self._due[entry] = self._loop.time() + self._seconds
-        if self._handle is None:
-            self._handle = self._loop.call_later(self._seconds, self._sweep)
-
-    def stop(self, entry: Expiring) -> None:
-        """Forget an entry, if it is there."""
-        self._due.pop(entry, None)
-        self._tell_if_none()
-
-    async def none(self) -> None:
-        """Wait until nothing is running."""
-        if self._due:
-            self._waiting = self._waiting or self._loop.create_future()
-            await asyncio.shield(self._waiting)
-
-    def _tell_if_none(self) -> None:
-        if not self._due and self._waiting is not None:
-            self._waiting.set_result(None)
-            self._waiting = None
-
-    def _sweep(self) -> None:
-        self._handle = None
-        now = self._loop.time()
-        while self._due:
-            entry, due = next(iter(self._due.items()))
-            if due > now:
-                # Not more than one wake-up a resolution step, however many begin meanwhile.
-                self._handle = self._loop.call_at(max(due, now + 0.05), self._sweep)
-                return
-            del self._due[entry]
-            entry.expired()
-        self._tell_if_none()
-
-
-class Expiring:
-    """Something a :class:`Deadlines` can end."""
-
-    __slots__ = ()
-
-    def expired(self) -> None:
-        """The time is over."""
-        raise NotImplementedError
-
-
 def closing_sockets(state: ServerState) -> Deadlines:
     """Return the sockets of a server that have sent a close frame and wait for the peer's."""
     return _deadlines(state, "drawbridge_closing", _CLOSE_SECONDS)
+
+
+def _lingering(state: ServerState) -> Deadlines:
+    return _deadlines(state, "drawbridge_lingering", _LINGER_SECONDS)
 
 
 def _deadlines(state: ServerState, name: str, seconds: float) -> Deadlines:
@@ -158,8 +84,9 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._deadlines = _deadlines(server_state, "drawbridge_requests", REQUEST_SECONDS)
+        self._lingering = _lingering(server_state)
         self._in_head = True
-        self._head_bytes = 0
+        self._overhead = 0  # bytes since the last piece of a body, or the end of a request
         self._refused = False
 
     @override
@@ -170,6 +97,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadlines.stop(self)
+        self._lingering.stop(self)
         super().connection_lost(exc)
 
     @override
@@ -177,8 +105,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         if self._refused:
             return
         self._unset_keepalive_if_required()
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._overhead += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -189,7 +116,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             if not self._refused:
                 self._refuse(400, "Invalid HTTP request")
             return
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+        if self._overhead > MAX_HEAD_BYTES:
             self._refuse(431, "Request head too large")
 
     @override
@@ -199,9 +126,14 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._deadlines.start(self)
 
     @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer is no header (RFC 9110 section 6.5.1)
+            super().on_header(name, value)
+
+    @override
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_bytes = 0
+        self._overhead = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refuse(431, "Request head too large")
@@ -211,14 +143,25 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         super().on_headers_complete()
 
     @override
+    def on_body(self, body: bytes) -> None:
+        self._overhead = 0
+        super().on_body(body)
+
+    @override
     def on_message_complete(self) -> None:
+        self._overhead = 0
         self._deadlines.stop(self)
         super().on_message_complete()
 
     @override
     def expired(self) -> None:
-        logger.info("request timed out", extra={"address": self.client and self.client[0]})
-        self._refuse(408, "Request took too long")
+        if not self._refused:
+            self._refuse(408, "Request took too long")
+        elif self.transport.is_closing():
+            self.transport.abort()  # it has not read the answer
+        else:
+            self._lingering.start(self)
+            self.transport.close()
 
     def _refuse(self, status: int, text: str) -> None:
         self._refused = True
@@ -231,7 +174,14 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_response(status, text))
-        self.transport.close()
+        if cycle is not None:  # what the application has to say comes too late
+            cycle.disconnected = True
+            cycle.message_event.set()
+        # Closing with unread data would reset the connection, and lose the answer.
+        self._lingering.start(self)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _upgrade(self, rest: bytes) -> None:
         cycle: RequestResponseCycle | None = self.cycle
@@ -245,6 +195,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             return
         self._deadlines.stop(self)
         self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment]  # they refer to each other
         handshake = Handshake(self.config, self.server_state, self.app_state)
         self.transport.set_protocol(handshake)
         handshake.begin(self.transport, scope, rest)
@@ -252,12 +203,13 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     def _websocket_scope(self) -> dict[str, Any]:
         # uvicorn stops filling the scope in when it sees an upgrade.
         parsed = httptools.parse_url(self.url)
-        path = urllib.parse.unquote(parsed.path.decode("ascii"))
+        raw_path = parsed.path or b"/"  # "http://host" is a target too (RFC 9112 section 3.2.2)
+        path = urllib.parse.unquote(raw_path.decode("ascii"))
         return dict(self.scope) | {
             "type": "websocket",
             "scheme": "wss" if self.scheme == "https" else "ws",
             "path": self.root_path + path,
-            "raw_path": self.root_path.encode() + parsed.path,
+            "raw_path": self.root_path.encode() + raw_path,
             "query_string": parsed.query or b"",
         }
 
@@ -271,8 +223,7 @@ def _response(status: int, body: str | bytes, headers: Iterable[tuple[bytes, byt
     if b"content-length" not in names:
         given.append((b"content-length", str(len(content)).encode()))
     lines = [name + b": " + value for name, value in given if name.lower() != b"connection"]
-    phrase = http.HTTPStatus(status).phrase.encode()
-    start = b"HTTP/1.1 %d %s" % (status, phrase)
+    start = STATUS_LINE[status].removesuffix(b"\r\n")
     return b"\r\n".join([start, *lines, b"connection: close", b"", content])
 
 
@@ -383,11 +334,12 @@ class Handshake(asyncio.Protocol):
             transport,
             FrameParser(max_message_bytes),
             closing=closing_sockets(self._state),
-            lingering=_deadlines(self._state, "drawbridge_lingering", _LINGER_SECONDS),
+            lingering=_lingering(self._state),
         )
         socket.open(open_connection)
         transport.set_protocol(socket)
         self._transport = None
+        self._scope = {}  # it refers to us
         if self._early:
             socket.data_received(bytes(self._early))
         return True
@@ -427,172 +379,3 @@ def _fault(scope: dict[str, Any]) -> tuple[int, str, list[tuple[bytes, bytes]]] 
     except binascii.Error:
         valid = False
     return None if valid else (400, "Sec-WebSocket-Key is not valid", [])
-
-
-class Socket(asyncio.Protocol, Expiring):
-    """An open WebSocket: frames to messages on the way in, whole frames on the way out.
-
-    The transport of a connection (see Transport) and the protocol of a socket in one object,
-    because there are as many of it as there are clients.
-
-    Args:
-        transport: The event loop's.
-        parser: For what comes in.
-        closing: Bounds the wait for the peer's close frame.
-        lingering: Bounds how long we read on, unseeing, after a peer that broke the framing:
-            closing with unread data would reset the connection, and lose our close frame.
-    """
-
-    __slots__ = (
-        "_closing",
-        "_code",
-        "_lingering",
-        "_parser",
-        "_paused",
-        "_receiver",
-        "_stalled",
-        "_transport",
-    )
-
-    frame_pings = True
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        parser: FrameParser,
-        *,
-        closing: Deadlines,
-        lingering: Deadlines,
-    ) -> None:
-        self._transport = transport
-        self._parser: FrameParser | None = parser
-        self._closing = closing
-        self._lingering = lingering
-        self._stalled = False
-        self._receiver: Receiver | None = None
-        self._code: int | None = None  # of the close frame that was sent
-        self._paused = False
-
-    def open(self, open_connection: OpenConnection) -> None:
-        """Make the connection that this socket belongs to."""
-        self._receiver = open_connection(self)
-
-    # The event loop's side
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        if self._parser is None:
-            return
-        try:
-            for opcode, payload in self._parser.feed(data):
-                self._dispatch(opcode, payload)
-        except Disconnect as fault:
-            self._parser = None
-            self._lingering.start(self)
-            if self._receiver is not None:
-                self._receiver.failed(fault.code, fault.detail)
-
-    def _dispatch(self, opcode: int, payload: bytes) -> None:
-        receiver = self._receiver
-        if receiver is None:
-            return
-        if opcode == CLOSE:
-            self._close_received(receiver, parse_close(payload))
-        elif self._code is not None:
-            return  # closing: only the peer's close frame counts
-        elif opcode == TEXT:
-            if not payload.isascii():
-                _check_utf8(payload)
-            receiver.receive(payload, binary=False)
-        elif opcode == BINARY:
-            receiver.receive(payload, binary=True)
-        else:
-            receiver.seen()
-            # Of several pings only the last needs an answer (RFC 6455 section 5.5.3), so one that
-            # a stalled peer would not read is left out.
-            if opcode == PING and not self._stalled:
-                self._transport.write(frame(PONG, payload))
-
-    def _close_received(self, receiver: Receiver, code: int) -> None:
-        if self._code is None:
-            # Our answer repeats the code; 1005 stands for none and is never sent.
-            answer = DisconnectCode.NORMAL if code == 1005 else code  # noqa: PLR2004
-            self._transport.write(close_frame(answer, ""))
-            receiver.lost(code)
-        self._closing.start(self)  # a peer that does not read would keep close() waiting
-        self._code = code
-        self._transport.close()
-
-    @override
-    def eof_received(self) -> None:
-        return None
-
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closing.stop(self)
-        self._lingering.stop(self)
-        if self._receiver is not None:
-            self._receiver.lost(_ABNORMAL)
-            self._receiver = None  # they refer to each other
-
-    @override
-    def pause_writing(self) -> None:
-        self._stalled = True
-        if self._receiver is not None and self._code is None:
-            self._receiver.stalled()
-
-    @override
-    def resume_writing(self) -> None:
-        self._stalled = False
-        if self._receiver is not None:
-            self._receiver.drained()
-
-    @override
-    def expired(self) -> None:
-        if self._parser is None and not self._transport.is_closing():
-            self._transport.close()
-        else:
-            self._transport.abort()
-
-    # The connection's side: see Transport
-
-    def write(self, data: bytes) -> None:
-        """See Transport."""
-        self._transport.write(data)
-
-    def buffered(self) -> int:
-        """See Transport."""
-        return self._transport.get_write_buffer_size()
-
-    def close(self, code: int, reason: str) -> None:
-        """See Transport."""
-        if self._code is not None:
-            return
-        self._code = int(code)
-        self._transport.write(close_frame(code, reason))
-        self._closing.start(self)
-        self.resume_reading()
-
-    def abort(self) -> None:
-        """See Transport."""
-        self._code = self._code or _ABNORMAL
-        self._transport.abort()
-
-    def pause_reading(self) -> None:
-        """See Transport."""
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """See Transport."""
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
-
-
-def _check_utf8(payload: bytes) -> None:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        raise Disconnect(DisconnectCode.INVALID_UTF8) from None
