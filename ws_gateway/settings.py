@@ -172,10 +172,12 @@ class Settings(BaseModel):
             return cls(**given)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = [str(part) for part in first["loc"] if part in cls.model_fields]
-            variable = PREFIX + "".join(where[:1]).upper()
+            field, *inside = first["loc"]
+            variable = PREFIX + str(field).upper()
+            # What else is in there is pydantic's own, such as the types of a union.
+            names = [part for part in inside if isinstance(part, str) and part.isidentifier()]
             reason = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(f"{variable}: {reason}") from None
+            raise ConfigurationError(": ".join([variable, *names, reason])) from None
 
     def load_channels(self) -> Channels:
         """Read the channels file; without one there are no channels.
