@@ -52,7 +52,7 @@ class RedisServer:
     def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
         """Execute one command, over a connection for it alone."""
         with contextlib.closing(Redis(port=self.port, protocol=2)) as redis:
-            return redis.execute_command(*command)
+            return redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def channels(self) -> set[bytes]:
         """Name the channels that somebody is subscribed to."""

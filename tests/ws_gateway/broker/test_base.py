@@ -21,7 +21,6 @@ from ws_gateway.protocol.messages import ABSENT, ClientInfo, Publication
 from ws_gateway.redis_link import Timing
 
 
-
 def _behind_a_proxy(request: pytest.FixtureRequest, delay: float, *, split: bool) -> Broker:
     proxy: Proxy = request.getfixturevalue("proxy")
     proxy.delay, proxy.split = delay, split
