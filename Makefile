@@ -32,7 +32,6 @@ run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8
 
 test: $(VENV)/stamp-dev ## run the tests (T=path narrows)
 	$(BIN)/coverage run -m pytest --durations=10 $(T)
-	@$(BIN)/coverage combine --quiet --keep 2>/dev/null || true
 	$(BIN)/coverage report
 
 lint: $(VENV)/stamp-dev ## style, types and import contracts
