@@ -68,6 +68,7 @@ def page() -> str:
             "`AUTH_DATABASE_URL_FILE` names a file with the value, for a mounted secret.\n",
             "## The gateway\n",
             table("GATEWAY_", GatewaySettings),
+            "`GATEWAY_REDIS_URL_FILE` names a file with the value, for a mounted secret.\n",
         ]
     )
 

@@ -16,7 +16,9 @@ from starlette.responses import PlainTextResponse
 from ws_gateway import __version__
 from ws_gateway.admission import UnauthenticatedSockets
 from ws_gateway.bearer import Issuer, Verifier
+from ws_gateway.broker.base import Broker
 from ws_gateway.broker.memory import MemoryBroker
+from ws_gateway.broker.redis import RedisBroker
 from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.hooks import load_hooks
 from ws_gateway.metrics import Metrics
@@ -93,7 +95,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         name, _, reason = str(error).partition(": ")
         raise ConfigurationError(f"{PREFIX}{name.upper()}: {reason}") from None
     node = Node(
-        broker=MemoryBroker(),
+        broker=_make_broker(settings, metrics),
         channels=settings.load_channels(),
         hooks=load_hooks(settings.hooks) if settings.hooks else None,
         verify=verifier.verify,
@@ -127,6 +129,15 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             await loading
         await node.stop()
         await verifier.aclose()
+
+
+def _make_broker(settings: Settings, metrics: Metrics) -> Broker:
+    if settings.redis_url is None:
+        return MemoryBroker()
+    try:
+        return RedisBroker(settings.redis_url.get_secret_value(), metrics=metrics)
+    except ValueError as error:
+        raise ConfigurationError(f"{PREFIX}REDIS_URL: {error}") from None
 
 
 async def _load_keys(verifier: Verifier) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -70,10 +69,11 @@ def bind(addresses: Iterable[tuple[str, int]], *, variable: str) -> list[socket.
             listener.bind((host, port))
             # Two may bind one address with SO_REUSEADDR; only one may listen.
             listener.listen(BACKLOG)
-        except OSError as error:
+        except (OSError, TypeError) as error:
             for opened in bound:
                 opened.close()
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            # A TypeError is a host name that cannot be encoded.
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigurationError(
                 f"{variable}: cannot listen on {host}:{port}: {reason}"
             ) from None

@@ -6,13 +6,43 @@ counter costs about a microsecond a call, a delivery five in all.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter as CounterMetric, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 _CONNECTION_BUCKETS = (1, 10, 60, 300, 900, 3600, 14400, 86400)
+
+
+class Buckets:
+    """A histogram in plain numbers.
+
+    Args:
+        bounds: The upper bound of each bucket, rising; one more takes what is above them all.
+    """
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def read(self) -> tuple[list[tuple[str, float]], float]:
+        """Return how many values there were up to each bound, and their sum."""
+        names = (*map(str, self._bounds), "+Inf")
+        return list(zip(names, accumulate(self._counts), strict=True)), self._sum
 
 
 class Metrics:
@@ -36,6 +66,8 @@ class Metrics:
         self.command_errors: Counter[int] = Counter()
         self.messages_sent = 0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.counters: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.histograms: dict[str, tuple[str, Buckets]] = {}
         self.handshakes = CounterMetric(
             "gateway_handshakes",
             "WebSocket handshakes by their outcome.",
@@ -60,6 +92,14 @@ class Metrics:
         """Add a gauge that is read when it is scraped."""
         self.gauges[name] = text, read
 
+    def counter(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a counter that is read when it is scraped; ``_total`` is appended to its name."""
+        self.counters[name] = text, read
+
+    def histogram(self, name: str, text: str, buckets: Buckets) -> None:
+        """Add a histogram that is read when it is scraped."""
+        self.histograms[name] = text, buckets
+
     def describe(self) -> Iterator[Metric]:
         """Nothing: what is collected is only known when it is."""
         return iter(())
@@ -68,6 +108,11 @@ class Metrics:
         """Turn the plain numbers into metrics (prometheus_client's collector protocol)."""
         for name, (text, read) in self.gauges.items():
             yield GaugeMetricFamily(name, text, value=read())
+        for name, (text, read) in self.counters.items():
+            yield CounterMetricFamily(name, text, value=read())
+        for name, (text, histogram) in self.histograms.items():
+            buckets, total = histogram.read()
+            yield HistogramMetricFamily(name, text, buckets=buckets, sum_value=total)
         yield CounterMetricFamily(
             "gateway_messages_sent", "Publications delivered.", value=self.messages_sent
         )

@@ -190,12 +190,11 @@ class Node:
                 for name in missing:
                     await self.broker.subscribe(name)
         except BrokerUnavailable as error:
+            self._give_back(channels)
             raise ReplyError(ErrorCode.INTERNAL) from error
         finally:
             if member.closed:
-                for name in channels:
-                    if name not in self.hub:
-                        self.broker.unsubscribe(name)
+                self._give_back(channels)
         if member.closed:
             raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
         for name in channels:
@@ -259,6 +258,12 @@ class Node:
             info=msgspec.json.decode(credentials.info) if credentials.info else None,
         )
         return await self.hooks.call(caller, method, bytes(data))
+
+    def _give_back(self, channels: list[str]) -> None:
+        # Whoever waits for one of them at the same time looks again.
+        for name in channels:
+            if name not in self.hub:
+                self.broker.unsubscribe(name)
 
     def _detach(self, channel: str, member: Member) -> None:
         if self.hub.remove(channel, member):

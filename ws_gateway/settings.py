@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     Json,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -23,6 +24,8 @@ from ws_gateway.channels import Channels
 from ws_gateway.exceptions import ConfigurationError
 
 PREFIX = "GATEWAY_"
+SECRETS = ("redis_url",)
+"""May also come from a file, named by the variable with ``_FILE`` appended."""
 
 # Kubernetes describes every Service of the namespace to every pod: these come from one that is
 # called "gateway".
@@ -77,6 +80,8 @@ class Settings(BaseModel):
         issuers: Whose tokens are accepted, as a JSON list.
         max_token_seconds: The longest life of a token that is accepted.
         origins: The pages that may connect, as browsers write ``Origin``.
+        redis_url: Where publications travel between gateways: ``redis://``, ``rediss://`` (TLS)
+            or ``unix://``, as redis-py reads them; without it they stay in this process.
         channels_file: TOML; without it nothing can be subscribed or published.
         hooks: ``module:object`` of a ``ws_gateway.hooks.Hooks``; without it there is no rpc.
         query_token: Accept ``?access_token=``; every hop's log will hold tokens then.
@@ -107,6 +112,7 @@ class Settings(BaseModel):
     )
     max_token_seconds: int = Field(86_400, ge=60)
     origins: Names = (_LOOPBACK_FRONT,)
+    redis_url: SecretStr | None = None
     channels_file: Path | None = None
     hooks: str = Field("", pattern=r"^$|^[\w.]+:\w+$")
     query_token: bool = False
@@ -146,9 +152,16 @@ class Settings(BaseModel):
         Raises:
             ConfigurationError: One line that names the variable which is wrong, unsafe or unknown.
         """
+        files = {f"{PREFIX}{name.upper()}_FILE": name for name in SECRETS}
         given: dict[str, Any] = {}
         for variable, value in environment.items():
             if not variable.startswith(PREFIX) or _SERVICE_LINK.fullmatch(variable):
+                continue
+            if variable in files:
+                if value and environment.get(variable.removesuffix("_FILE")):
+                    raise ConfigurationError(f"{variable}: set it or the plain one, not both")
+                if value:
+                    given[files[variable]] = _read_secret(variable, value)
                 continue
             name = variable.removeprefix(PREFIX).lower()
             if name not in cls.model_fields:
@@ -159,10 +172,12 @@ class Settings(BaseModel):
             return cls(**given)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = [str(part) for part in first["loc"] if part in cls.model_fields]
-            variable = PREFIX + "".join(where[:1]).upper()
+            field, *inside = first["loc"]
+            variable = PREFIX + str(field).upper()
+            # What else is in there is pydantic's own, such as the types of a union.
+            names = [part for part in inside if isinstance(part, str) and part.isidentifier()]
             reason = first["msg"].removeprefix("Value error, ")
-            raise ConfigurationError(f"{variable}: {reason}") from None
+            raise ConfigurationError(": ".join([variable, *names, reason])) from None
 
     def load_channels(self) -> Channels:
         """Read the channels file; without one there are no channels.
@@ -179,3 +194,11 @@ class Settings(BaseModel):
             raise ConfigurationError(
                 f"GATEWAY_CHANNELS_FILE: {self.channels_file}: {reason}"
             ) from None
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigurationError(f"{variable}: cannot read the file: {reason}") from None

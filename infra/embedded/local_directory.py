@@ -63,6 +63,8 @@ class LocalDirectory:
     def write(self, name: str, content: bytes, *, mode: int) -> None:
         """Replace a file in one step; it is never seen half written, nor with another mode.
 
+        Nothing is forced to the disk: what a power cut loses is made anew by the next start.
+
         Raises:
             ConfigurationError: It cannot be written.
         """
@@ -72,8 +74,6 @@ class LocalDirectory:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
                 draft.replace(self.path(name))
             except OSError:
                 draft.unlink(missing_ok=True)

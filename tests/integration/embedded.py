@@ -24,6 +24,8 @@ from centrifuge import Client, ClientEventHandler
 from jose import jws
 from websockets.asyncio.client import ClientConnection, connect
 
+from infra.embedded import loopback
+
 START_SECONDS = 30
 STOP_SECONDS = 15
 # Below the range from which the kernel takes the ports of outgoing connections.
@@ -69,12 +71,13 @@ class Embedded:
             if not name.startswith(("AUTH_", "GATEWAY_", "DRAWBRIDGE_"))
         } | {
             "DRAWBRIDGE_LOCAL": str(directory / "local"),
-            "DRAWBRIDGE_FRONT": f"127.0.0.1:{self.front}",
+            "DRAWBRIDGE_FRONT": self._front(),
             "AUTH_BIND": f"127.0.0.1:{auth}",
             "AUTH_INTERNAL_BIND": f"127.0.0.1:{auth_internal}",
             "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{self.internal}",
             **settings,
         }
+        self.secrets: set[str] = set()
         self.url = f"https://localhost:{self.front}"
         self.websocket_url = f"wss://localhost:{self.front}/connection/websocket"
         self.local = directory / "local"
@@ -117,7 +120,15 @@ class Embedded:
         finally:
             self.process.kill()
         assert status == 0
-        assert "Traceback" not in self.stderr.read_text()
+        said = self.stdout.read_text() + self.stderr.read_text()
+        assert "Traceback" not in said
+        assert not [secret for secret in self.secrets if secret in said]
+
+    def _front(self) -> str:
+        addresses = [f"127.0.0.1:{self.front}"]
+        if loopback.has_ipv6():
+            addresses.append(f"[::1]:{self.front}")
+        return ",".join(addresses)
 
     def _ready(self) -> bool:
         try:
@@ -132,14 +143,16 @@ class Embedded:
     def passwords(self) -> dict[str, str]:
         """The demo users' passwords."""
         lines = (self.local / "demo-users.txt").read_text().splitlines()
-        return dict(line.split(":", 1) for line in lines)
+        passwords = dict(line.split(":", 1) for line in lines)
+        self.secrets.update(passwords.values())
+        return passwords
 
     def token(self, user: str = "alice") -> str:
         """Log in."""
         form = {"grant_type": "password", "username": user, "password": self.passwords[user]}
         answer = self.http.post("/token", data=form)
         assert answer.status_code == httpx.codes.OK, answer.text
-        return str(answer.json()["access_token"])
+        return self._remember(answer.json()["access_token"])
 
     def subject(self, user: str) -> str:
         """Return a user's ``sub``."""
@@ -169,7 +182,14 @@ class Embedded:
         } | claims
         key = (self.local / "keys" / "signing-es256.pem").read_text()
         fields = {"typ": "at+jwt", "kid": self.kid} | dict(header)
-        return jws.sign(json.dumps(content).encode(), key, headers=fields, algorithm="ES256")
+        return self._remember(
+            jws.sign(json.dumps(content).encode(), key, headers=fields, algorithm="ES256")
+        )
+
+    def _remember(self, token: str) -> str:
+        """Note the parts of a token that nobody may find in what the server says."""
+        self.secrets.update(token.split(".")[1:])
+        return token
 
     @property
     def kid(self) -> str:

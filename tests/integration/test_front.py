@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from websockets.asyncio.client import connect
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.integration
 async def request(server: Embedded, target: str, method: str = "GET") -> int:
     """Send a request line as it is, and return the status of the answer."""
     reader, writer = await asyncio.open_connection(
-        "localhost", server.front, ssl=server.context, family=2
+        "localhost", server.front, ssl=server.context, family=socket.AF_INET
     )
     head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     writer.write(head.encode())

@@ -203,7 +203,7 @@ class TestPublish:
     async def test_channel_without_history_has_no_position(
         self, broker: Broker, received: Received
     ) -> None:
-        """Promise: "0 where the channel has no history", "empty where the channel has no history"."""
+        """Promise: "0 where the channel has no history", and an empty epoch."""
         await broker.subscribe("news")
 
         published = await broker.publish("news", publication(1))
