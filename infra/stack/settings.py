@@ -175,8 +175,6 @@ def read(environment: Mapping[str, str]) -> Settings:
         "GATEWAY_REDIS_URL": f"redis://{_HOST}:{ports.redis}/0",
         **given,
     }
-    if "redis_url" not in ws_gateway.settings.Settings.model_fields:
-        del gateway["GATEWAY_REDIS_URL"]
     for_gateway = gateway_environment(
         gateway, auth=auth, auth_url=f"http://{_HOST}:{ports.auth}", origin=origin
     )
