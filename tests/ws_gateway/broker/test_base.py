@@ -1,6 +1,7 @@
 """The contract suite: every broker keeps what ``Broker`` promises; its sentences are quoted here.
 
-An implementation joins by a line in ``BROKERS``: a factory of brokers.
+An implementation joins by a line in ``BROKERS``: what makes one out of a test's fixtures. A broker
+between processes may deliver after ``publish`` has returned; ``settled`` waits for it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,27 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
+from tests.ws_gateway.broker.conftest import Proxy, make_broker
 from ws_gateway.broker.base import Broker, Published
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.protocol.messages import ABSENT, ClientInfo, Publication
+from ws_gateway.redis_link import Timing
 
-BROKERS: dict[str, Callable[[], Broker]] = {"memory": MemoryBroker}
+
+
+def _behind_a_proxy(request: pytest.FixtureRequest, delay: float, *, split: bool) -> Broker:
+    proxy: Proxy = request.getfixturevalue("proxy")
+    proxy.delay, proxy.split = delay, split
+    return make_broker(proxy.url, timing=Timing())
+
+
+BROKERS: dict[str, Callable[[pytest.FixtureRequest], Broker]] = {
+    "memory": lambda _request: MemoryBroker(),
+    "redis": lambda request: make_broker(request.getfixturevalue("redis_server").url),
+    "redis-delayed": lambda request: _behind_a_proxy(request, 0.003, split=False),
+    "redis-in-pieces": lambda request: _behind_a_proxy(request, 0, split=True),
+}
 
 Received = list[tuple[str, Publication]]
 
@@ -32,10 +48,23 @@ def numbers(received: Received) -> list[int]:
     return [int(bytes(publication.data)) for _, publication in received]
 
 
+async def settled(broker: Broker, received: Received) -> None:
+    """Wait until everything published so far is delivered.
+
+    One process's publications come in order, so that one more tells when.
+    """
+    await broker.subscribe("fence")
+    await broker.publish("fence", publication(0))
+    async with asyncio.timeout(10):
+        while not received or received[-1][0] != "fence":  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    received.pop()
+
+
 @pytest.fixture(params=list(BROKERS))
 def broker(request: pytest.FixtureRequest) -> Broker:
     """Each implementation, not yet started."""
-    return BROKERS[request.param]()
+    return BROKERS[request.param](request)
 
 
 @pytest.fixture
@@ -68,6 +97,7 @@ class TestStart:
         await broker.subscribe("news")
 
         await broker.publish("news", sent)
+        await settled(broker, received)
 
         assert len(received) == 1
         channel, found = received[0]
@@ -83,6 +113,7 @@ class TestStart:
         await broker.subscribe("news")
 
         await broker.publish("news", publication(1))
+        await settled(broker, received)
 
         assert received[0][1].info is None
 
@@ -113,6 +144,7 @@ class TestSubscribe:
 
         for number in range(100):
             await broker.publish("news", publication(number))
+        await settled(broker, received)
 
         assert numbers(received) == list(range(100))
 
@@ -121,6 +153,7 @@ class TestSubscribe:
         await broker.subscribe("news")
 
         await asyncio.gather(*(broker.publish("news", publication(n)) for n in range(50)))
+        await settled(broker, received)
 
         assert numbers(received) == list(range(50))
 
@@ -132,6 +165,7 @@ class TestSubscribe:
 
         for channel in ("new", "news ", "News", "news:1", "*", "n*", "", "other"):
             await broker.publish(channel, publication(1))
+        await settled(broker, received)
 
         assert received == []
 
@@ -144,10 +178,14 @@ class TestSubscribe:
         broker.unsubscribe("news")
 
         await broker.publish("news", publication(2))
+        await settled(broker, received)
+
         assert numbers(received) == [1]
 
     async def test_subscribed_says_so(self, broker: Broker, received: Received) -> None:
         """Promise: "Whether publications of the channel reach this process now"."""
+        await settled(broker, received)
+
         assert received == []
         assert not broker.subscribed("news")
 
@@ -171,6 +209,8 @@ class TestUnsubscribe:
 
         await broker.publish("news", publication(1))
         await broker.publish("other", publication(2))
+        await settled(broker, received)
+
         assert numbers(received) == [2]
         assert not broker.subscribed("news")
 
@@ -180,6 +220,7 @@ class TestUnsubscribe:
         await broker.subscribe("news")
         broker.unsubscribe("news")
         broker.unsubscribe("news")
+        await settled(broker, received)
 
         assert not broker.subscribed("news")
         assert received == []
@@ -193,6 +234,7 @@ class TestUnsubscribe:
         await broker.subscribe("news")
 
         await broker.publish("news", publication(1))
+        await settled(broker, received)
 
         assert numbers(received) == [1]
 
@@ -207,6 +249,7 @@ class TestPublish:
         await broker.subscribe("news")
 
         published = await broker.publish("news", publication(1))
+        await settled(broker, received)
 
         assert published == Published(offset=0, epoch="", receivers=1)
         assert received[0][1].offset == 0
@@ -218,6 +261,7 @@ class TestPublish:
         alone = await broker.publish("news", publication(1))
         await broker.subscribe("news")
         heard = await broker.publish("news", publication(2))
+        await settled(broker, received)
 
         assert (alone.receivers, heard.receivers) == (0, 1)
         assert numbers(received) == [2]
@@ -230,6 +274,7 @@ class TestPublish:
         await broker.subscribe(channel)
 
         await broker.publish(channel, publication(1))
+        await settled(broker, received)
 
         assert [name for name, _ in received] == [channel]
 
@@ -241,6 +286,7 @@ class TestPublish:
         await broker.subscribe("news")
 
         await broker.publish("news", Publication(data=Raw(data)))
+        await settled(broker, received)
 
         assert bytes(received[0][1].data) == data
 

@@ -1,0 +1,69 @@
+"""A Redis of the tests' own: Debian's redis-server on a free port, with nothing kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.integration.embedded import free_ports
+
+START_SECONDS = 10
+
+
+class RedisServer:
+    """One redis-server process; it may be killed and started again on the same port."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        (self.port,) = free_ports(1)
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._directory = directory
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
+                *("--dir", str(self._directory), "--save", "", "--appendonly", "no"),
+                *self._options,
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert self._process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return self
+
+    def kill(self) -> None:
+        """End it as ``kill -9`` does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
+        """Execute one command, over a connection for it alone."""
+        with contextlib.closing(Redis(port=self.port, protocol=2)) as redis:
+            return redis.execute_command(*command)
+
+    def channels(self) -> set[bytes]:
+        """Name the channels that somebody is subscribed to."""
+        return set(self.ask("PUBSUB", "CHANNELS", "*"))
+
+    def connections(self) -> int:
+        """Count the gateways' connections."""
+        return bytes(self.ask("CLIENT", "LIST")).count(b"name=drawbridge-gateway")
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.ask("PING"))
+        except RedisError:
+            return False

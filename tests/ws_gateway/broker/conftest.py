@@ -1,0 +1,150 @@
+"""A Redis, and a bad line to it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.redis_server import RedisServer
+from ws_gateway.broker.redis import RedisBroker
+from ws_gateway.metrics import Metrics
+from ws_gateway.redis_link import Timing
+
+HASTY = Timing(connect=0.5, reply=0.5, probe=0.1, first_retry=0.01, last_retry=0.05)
+"""For tests that wait for what a dead connection brings about."""
+
+
+class Proxy:
+    """A TCP line that can be slow, broken into pieces, silent, cut, or not there at all.
+
+    Attributes:
+        delay: Seconds that every piece is kept.
+        split: Cut what passes into pieces of any size.
+        silent: Swallow what comes, in both directions, and say nothing.
+        mute: Swallow what the server says.
+        closed: Take no new connections: they are cut at once.
+        accepted: How many connections there were.
+    """
+
+    _SIZES = (1, 2, 3, 5, 17, 100, 1400, 65_536)
+
+    def __init__(self, port: int) -> None:
+        self.delay = 0.0
+        self.split = False
+        self.silent = False
+        self.mute = False
+        self.closed = False
+        self.accepted = 0
+        self._target = port
+        self._random = random.Random(3)  # noqa: S311 - the same pieces in every run
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        """End."""
+        self._server.close()
+        self.cut()
+        await until(lambda: not self._writers)
+
+    def cut(self) -> None:
+        """Break every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self.closed:
+            writer.transport.abort()
+            return
+        try:
+            back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
+        ends = {writer, forth}
+        self._writers |= ends
+        up = asyncio.create_task(self._pump(reader, forth, answers=False))
+        down = asyncio.create_task(self._pump(back, writer, answers=True))
+        await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.transport.abort()
+        await asyncio.wait({up, down})
+        self._writers -= ends
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool
+    ) -> None:
+        try:
+            while data := await reader.read(65_536):
+                for piece in self._pieces(data):
+                    await asyncio.sleep(self.delay)
+                    if self.silent or (self.mute and answers):
+                        continue
+                    writer.write(piece)
+                    await writer.drain()
+        except OSError:
+            return
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            size = self._random.choice(self._SIZES) if self.split else len(data)
+            yield data[:size]
+            data = data[size:]
+
+
+async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Wait for what another process or connection does."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One that runs from test to test."""
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> Iterator[RedisServer]:
+    """A Redis that nothing is left on: no connection, and so no subscription."""
+    yield shared_redis
+    deadline = time.monotonic() + 10
+    while shared_redis.connections():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def mortal_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that the test may kill."""
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
+    """A line to Redis, a good one so far."""
+    proxy = Proxy(redis_server.port)
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+def make_broker(url: str, metrics: Metrics | None = None, **options: Any) -> RedisBroker:  # noqa: ANN401
+    """Make a broker as a gateway does, but that it waits for nothing long."""
+    options.setdefault("timing", HASTY)
+    return RedisBroker(url, metrics=metrics or Metrics(CollectorRegistry(), "test"), **options)

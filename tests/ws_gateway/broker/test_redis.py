@@ -1,0 +1,837 @@
+"""What is special about Redis: several processes, a line that breaks, a server that dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+from prometheus_client import CollectorRegistry
+
+from tests.redis_server import RedisServer
+from tests.ws_gateway.broker.conftest import HASTY, Proxy, make_broker, until
+from ws_gateway.broker.redis import PREFIX, RedisBroker
+from ws_gateway.broker.redis_subscriber import BATCH
+from ws_gateway.exceptions import BrokerUnavailable
+from ws_gateway.metrics import Metrics
+from ws_gateway.protocol.messages import ClientInfo, Publication
+from ws_gateway.redis_link import Timing
+
+
+def publication(number: int) -> Publication:
+    """Return one that can be told from others."""
+    return Publication(data=Raw(str(number).encode()))
+
+
+class Process:
+    """A broker as one gateway process has it, and what it was brought."""
+
+    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - RedisBroker's own
+        self.registry = CollectorRegistry()
+        self.broker: RedisBroker = make_broker(url, Metrics(self.registry, "test"), **options)
+        self.received: list[tuple[str, Publication]] = []
+
+    def take(self, channel: str, publication: Publication) -> None:
+        """Be the handler."""
+        self.received.append((channel, publication))
+
+    def numbers(self, channel: str = "news") -> list[int]:
+        """Return what was delivered in a channel."""
+        return [int(bytes(found.data)) for name, found in self.received if name == channel]
+
+    def metric(self, name: str) -> float:
+        """Read a metric as Prometheus would."""
+        value = self.registry.get_sample_value(name)
+        assert value is not None
+        return value
+
+    async def publish(self, number: int, channel: str = "news") -> int:
+        """Publish, and return how many processes took it."""
+        return (await self.broker.publish(channel, publication(number))).receivers
+
+    async def published(self, number: int, channel: str = "news") -> bool:
+        """Publish, and say whether it was acknowledged."""
+        try:
+            await self.publish(number, channel)
+        except BrokerUnavailable:
+            return False
+        return True
+
+    async def recovered(self) -> None:
+        """Wait until it is ready again."""
+        await until(self.broker.ready)
+
+
+Processes = Callable[..., contextlib.AbstractAsyncContextManager[Process]]
+
+
+@contextlib.asynccontextmanager
+async def running(url: str, **options: Any) -> AsyncIterator[Process]:  # noqa: ANN401
+    """Run a process's broker for a while."""
+    process = Process(url, **options)
+    await process.broker.start(process.take)
+    try:
+        yield process
+    finally:
+        await process.broker.stop()
+
+
+@pytest.fixture
+async def process(redis_server: RedisServer) -> AsyncIterator[Process]:
+    """One process."""
+    async with running(redis_server.url) as process:
+        yield process
+
+
+@pytest.fixture
+async def other(redis_server: RedisServer) -> AsyncIterator[Process]:
+    """Another process."""
+    async with running(redis_server.url) as process:
+        yield process
+
+
+@pytest.fixture
+async def proxied(proxy: Proxy) -> AsyncIterator[Process]:
+    """A process at the end of a line that can be made bad."""
+    async with running(proxy.url) as process:
+        yield process
+
+
+@pytest.fixture
+async def survivor(mortal_redis: RedisServer) -> AsyncIterator[Process]:
+    """A process whose Redis may be killed."""
+    async with running(mortal_redis.url) as process:
+        yield process
+
+
+def key(channel: str) -> bytes:
+    """Return a channel's name in Redis."""
+    return b"drawbridge:1:ch:" + channel.encode()
+
+
+class TestProcesses:
+    """Several gateways are one service."""
+
+    async def test_publications_of_one_reach_the_others_in_order(
+        self, process: Process, other: Process
+    ) -> None:
+        """Both ways, and each process its own."""
+        for each in (process, other):
+            await each.broker.subscribe("a")
+            await each.broker.subscribe("b")
+
+        for number in range(0, 1000, 50):
+            batch = range(number, number + 50)
+            await asyncio.gather(
+                *(process.publish(n, "a") for n in batch), *(other.publish(n, "b") for n in batch)
+            )
+
+        for each in (process, other):
+            await until(lambda each=each: len(each.received) == 2000)  # type: ignore[misc]
+            assert each.numbers("a") == each.numbers("b") == list(range(1000))
+
+    async def test_receivers_are_counted_over_all_processes(
+        self, process: Process, other: Process
+    ) -> None:
+        """A private message to someone who is on no gateway can be told from one that arrives."""
+        nobody = await process.publish(1, "dm:#bob")
+        await other.broker.subscribe("dm:#bob")
+        elsewhere = await process.publish(2, "dm:#bob")
+        await process.broker.subscribe("dm:#bob")
+        both = await process.publish(3, "dm:#bob")
+
+        assert (nobody, elsewhere, both) == (0, 1, 2)
+
+    async def test_everything_about_a_publication_arrives(
+        self, process: Process, other: Process
+    ) -> None:
+        """Byte for byte, whatever the bytes; what is absent stays absent."""
+        info = ClientInfo(user="ö", client="c", conn_info=Raw(b"null"), chan_info=Raw(b'{"a" :1}'))
+        sent = Publication(data=Raw(bytes(range(256))), info=info, offset=2**63)
+        await other.broker.subscribe("news")
+
+        await process.broker.publish("news", sent)
+
+        await until(lambda: other.received)
+        ((_, found),) = other.received
+        assert found.info is not None
+        assert bytes(found.data) == bytes(sent.data)
+        assert (found.info.user, found.info.client, found.offset) == ("ö", "c", 2**63)
+        assert bytes(found.info.conn_info) == b"null"
+        assert bytes(found.info.chan_info) == b'{"a" :1}'
+
+    async def test_lag_is_measured(self, process: Process, redis_server: RedisServer) -> None:
+        """From the publisher's clock to ours."""
+        async with running(redis_server.url, clock=lambda: process.broker._clock() - 2) as late:
+            await process.broker.subscribe("news")
+            await late.publish(1)
+            await until(lambda: process.received)
+
+        assert process.metric("gateway_redis_lag_seconds_count") == 1
+        assert process.metric("gateway_redis_lag_seconds_sum") == pytest.approx(2, abs=0.5)
+
+
+class TestSubscriptions:
+    """A gateway receives from Redis only what it has subscribers for."""
+
+    async def test_server_knows_only_channels_with_subscribers(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Names are prefixed and versioned; the last who leaves takes the subscription along."""
+        await process.broker.subscribe("a")
+        await process.broker.subscribe("b")
+        before = redis_server.channels()
+
+        process.broker.unsubscribe("a")
+
+        assert before == {key("a"), key("b")}
+        await until(lambda: redis_server.channels() == {key("b")})
+
+    async def test_other_channels_are_not_even_received(
+        self, process: Process, other: Process
+    ) -> None:
+        """They would cost the same as wanted ones."""
+        await process.broker.subscribe("news")
+
+        for number in range(100):
+            await other.publish(number, "elsewhere")
+        await other.publish(1)
+
+        await until(lambda: process.received)
+        assert process.metric("gateway_redis_messages_received_total") == 1
+
+    async def test_wishes_of_one_tick_leave_in_one_command(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """A thousand clients that come at once are not a thousand commands."""
+        before = _calls(redis_server, "subscribe")
+        given_up = _calls(redis_server, "unsubscribe")
+
+        await asyncio.gather(*(process.broker.subscribe(f"room:{n}") for n in range(500)))
+        for number in range(500):
+            process.broker.unsubscribe(f"room:{number}")
+
+        await until(lambda: redis_server.channels() == set())
+        assert _calls(redis_server, "subscribe") == before + 1
+        assert _calls(redis_server, "unsubscribe") == given_up + 1
+
+    async def test_a_channel_given_up_and_wanted_again_stays(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Nothing is said about it, and nothing missed."""
+        await process.broker.subscribe("news")
+        before = _calls(redis_server, "subscribe")
+
+        process.broker.unsubscribe("news")
+        gone = process.broker.subscribed("news")
+        await process.broker.subscribe("news")
+        await process.publish(1)
+
+        await until(lambda: process.received)
+        assert not gone
+        assert process.broker.subscribed("news")
+        assert _calls(redis_server, "subscribe") == before
+
+    async def test_giving_up_lets_those_who_wait_look_again(
+        self, proxied: Process, proxy: Proxy
+    ) -> None:
+        """Calls take effect in their order: the one who waits finds it gone."""
+        proxy.delay = 0.05
+        waiting = asyncio.ensure_future(proxied.broker.subscribe("news"))
+        await asyncio.sleep(0)
+
+        proxied.broker.unsubscribe("news")
+        await waiting
+
+        assert not proxied.broker.subscribed("news")
+
+    @pytest.mark.parametrize("given_up_after", [0, 0.001, 0.01, 0.03])
+    async def test_cancelled_wish_leaves_nothing(
+        self, proxied: Process, proxy: Proxy, redis_server: RedisServer, given_up_after: float
+    ) -> None:
+        """Whether it was not sent yet, is on its way, or is being confirmed."""
+        proxy.delay = 0.01
+        waiting = asyncio.ensure_future(proxied.broker.subscribe("news"))
+        await asyncio.sleep(given_up_after)
+
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+        proxied.broker.unsubscribe("news")
+
+        await proxied.broker.subscribe("fence")
+        await until(lambda: redis_server.channels() == {key("fence")})
+        assert set(proxied.broker._subscriber._channels) == {key("fence")}
+
+    async def test_one_of_two_who_wait_may_go(self, proxied: Process, proxy: Proxy) -> None:
+        """The other gets what it waits for."""
+        proxy.delay = 0.01
+        first, second = (asyncio.ensure_future(proxied.broker.subscribe("news")) for _ in "ab")
+        await asyncio.sleep(0.001)
+
+        first.cancel()
+        await second
+
+        assert proxied.broker.subscribed("news")
+        await asyncio.gather(first, return_exceptions=True)
+
+    async def test_any_race_ends_with_what_was_wanted_last(
+        self, proxied: Process, proxy: Proxy, redis_server: RedisServer
+    ) -> None:
+        """Confirmations of earlier commands are not taken for those of later ones."""
+        proxy.split = True
+
+        async def waver(channel: str, rounds: int) -> None:
+            for _ in range(rounds):
+                await proxied.broker.subscribe(channel)
+                await asyncio.sleep(0)
+                proxied.broker.unsubscribe(channel)
+                if rounds % 2:
+                    await asyncio.sleep(0.001)
+            if rounds % 3 == 0:
+                await proxied.broker.subscribe(channel)
+
+        await asyncio.gather(*(waver(f"room:{n}", n) for n in range(40)))
+
+        wanted = {f"room:{n}" for n in range(0, 40, 3)}
+        await until(lambda: redis_server.channels() == set(map(key, wanted)))
+        subscriber = proxied.broker._subscriber
+        await until(lambda: not subscriber._unconfirmed)
+        assert set(subscriber._channels) == set(map(key, wanted))
+        assert {name for name in wanted if proxied.broker.subscribed(name)} == wanted
+
+    async def test_message_on_the_way_is_not_delivered_after_giving_up(
+        self, proxied: Process, process: Process, proxy: Proxy
+    ) -> None:
+        """Redis does not know yet; we do."""
+        await proxied.broker.subscribe("news")
+        proxy.delay = 0.02
+
+        proxied.broker.unsubscribe("news")
+        receivers = await process.publish(1)
+
+        await proxied.broker.subscribe("fence")
+        assert receivers == 1
+        assert proxied.received == []
+
+
+class TestBadMessages:
+    """Whoever can write to Redis is trusted no further than that."""
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"",
+            b"not MessagePack",
+            b'{"data":"JSON"}',
+            msgspec.msgpack.encode([1]),
+            msgspec.msgpack.encode([2, b"1", 0.0, None, 0]),
+            msgspec.msgpack.encode([1, "text", 0.0, None, 0]),
+            msgspec.msgpack.encode([1, b"1", 0.0, ["user"], 0]),
+            msgspec.msgpack.encode([1, b"1", 0.0, None, 0]) + b"rest",
+            msgspec.msgpack.encode([1, b"1" * (2**24 + 2**16), 0.0, None, 0]),
+        ],
+        ids=[
+            "empty",
+            "text",
+            "json",
+            "short",
+            "foreign-version",
+            "wrong-type",
+            "half-an-info",
+            "trailing",
+            "long",
+        ],
+    )
+    async def test_they_are_counted_and_dropped(
+        self, process: Process, redis_server: RedisServer, payload: bytes
+    ) -> None:
+        """And what follows is delivered."""
+        await process.broker.subscribe("news")
+
+        redis_server.ask("PUBLISH", key("news"), payload)
+        await process.publish(1)
+
+        await until(lambda: process.received)
+        assert process.numbers() == [1]
+        assert process.metric("gateway_redis_malformed_total") == 1
+
+    async def test_fields_of_a_later_gateway_are_passed_over(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Two versions run side by side while one replaces the other."""
+        await process.broker.subscribe("news")
+
+        later = msgspec.msgpack.encode([1, b"7", 0.0, ["u", "c", b"", b"", "more"], 0, "more"])
+        redis_server.ask("PUBLISH", key("news"), later)
+
+        await until(lambda: process.received)
+        assert process.numbers() == [7]
+
+    async def test_handler_that_fails_costs_one_publication(
+        self, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not the connection."""
+        broker = make_broker(redis_server.url)
+        received: list[int] = []
+
+        def handle(_channel: str, publication: Publication) -> None:
+            received.append(int(bytes(publication.data)))
+            if len(received) == 1:
+                raise LookupError
+
+        await broker.start(handle)
+        await broker.subscribe("news")
+        await broker.publish("news", publication(1))
+        await broker.publish("news", publication(2))
+        await until(lambda: len(received) == 2)
+        await broker.stop()
+
+        assert [record.message for record in caplog.records if record.exc_info] == [
+            "publication not delivered"
+        ]
+
+
+class TestPublishing:
+    """Nothing is acknowledged that Redis did not take, and nothing is sent twice."""
+
+    async def test_publications_of_one_tick_leave_in_one_write(self, process: Process) -> None:
+        """A write each would be most of the cost."""
+        written: list[bytes] = []
+        commands = process.broker._commands
+        send = commands.link.write
+        commands.link.write = lambda data: (written.append(data), send(data))[1]  # type: ignore[method-assign,func-returns-value]
+
+        receivers = await asyncio.gather(*(process.publish(n) for n in range(100)))
+
+        assert receivers == [0] * 100
+        assert len(written) == 100  # all in the tick before the first reply
+
+    async def test_each_caller_gets_its_own_reply(self, proxied: Process, proxy: Proxy) -> None:
+        """Also if others went away before theirs came."""
+        proxy.split = True
+        await proxied.broker.subscribe("heard")
+        channels = ["heard" if n % 3 else "unheard" for n in range(300)]
+        calls = [
+            asyncio.ensure_future(proxied.publish(n, channel)) for n, channel in enumerate(channels)
+        ]
+        await asyncio.sleep(0)
+
+        for call in calls[::7]:
+            call.cancel()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+
+        for n, answer in enumerate(answers):
+            if n % 7:
+                assert answer == (1 if n % 3 else 0)
+            else:
+                assert isinstance(answer, asyncio.CancelledError)
+
+    async def test_reply_lost_in_the_middle_is_no_success(
+        self, proxied: Process, process: Process, proxy: Proxy
+    ) -> None:
+        """Redis has taken it, but the publisher cannot know; it is not sent again."""
+        await process.broker.subscribe("news")
+        proxy.mute = True
+        publishing = asyncio.ensure_future(proxied.publish(1))
+        await until(lambda: process.received)
+
+        proxy.cut()
+        with pytest.raises(BrokerUnavailable):
+            await publishing
+
+        proxy.mute = False
+        await proxied.recovered()
+        await proxied.publish(2)
+        await until(lambda: len(process.received) == 2)
+        assert process.numbers() == [1, 2]
+        assert proxied.metric("gateway_redis_publish_errors_total") == 1
+
+    async def test_silence_fails_within_the_time_for_a_reply(
+        self, proxied: Process, proxy: Proxy
+    ) -> None:
+        """A second by default; asked while the connection still seems to be there."""
+        loop = asyncio.get_running_loop()
+        proxy.silent = True
+        began = loop.time()
+
+        with pytest.raises(BrokerUnavailable):
+            await proxied.publish(1)
+
+        assert loop.time() - began < HASTY.reply * 2
+        assert Timing().reply <= 1
+
+    async def test_error_of_redis_fails_that_publication_only(
+        self, mortal_redis: RedisServer
+    ) -> None:
+        """The ACL forbids a channel: others go on over the same connection."""
+        mortal_redis.ask(
+            *("ACL", "SETUSER", "gateway", "on", ">pw", "+@all", "resetchannels"),
+            *("&drawbridge:1:ch:a*", "~*"),
+        )
+        url = mortal_redis.url.replace("redis://", "redis://gateway:pw@")
+        async with running(url) as process:
+            answers = [await process.published(1, channel) for channel in ("a", "b", "aa")]
+
+            assert answers == [True, False, True]
+            assert process.metric("gateway_redis_reconnects_total") == 0
+
+    async def test_there_is_a_bound_on_what_is_unanswered(
+        self, proxied: Process, proxy: Proxy
+    ) -> None:
+        """Publishers are refused before memory is full."""
+        proxy.silent = True
+        commands = proxied.broker._commands
+        commands._unanswered_bytes = 2**30
+
+        with pytest.raises(BrokerUnavailable, match="keep up"):
+            await proxied.publish(1)
+        commands._unanswered_bytes = 0
+
+
+class TestRedisDies:
+    """Sockets stay, the gateway says so, and comes back by itself."""
+
+    async def test_delivery_goes_on_after_a_restart(
+        self, survivor: Process, mortal_redis: RedisServer
+    ) -> None:
+        """Nobody subscribes again; what fails in between is not delivered later either."""
+        await survivor.broker.subscribe("news")
+        assert await survivor.published(1)
+        await until(lambda: survivor.received)
+        mortal_redis.kill()
+
+        acknowledged = [await survivor.published(number) for number in range(10, 30)]
+        ready = survivor.broker.ready()
+        subscribed = survivor.broker.subscribed("news")
+        mortal_redis.start()
+        await survivor.recovered()
+        assert await survivor.published(2)
+        await until(lambda: len(survivor.received) == 2)
+
+        assert not any(acknowledged)
+        assert not ready
+        assert not subscribed
+        assert survivor.broker.subscribed("news")
+        assert survivor.numbers() == [1, 2]
+        assert survivor.metric("gateway_redis_reconnects_total") == 2
+        assert survivor.metric("gateway_redis_deaf_seconds_total") > 0
+
+    async def test_nothing_is_acknowledged_that_was_not_taken(
+        self, survivor: Process, mortal_redis: RedisServer
+    ) -> None:
+        """Killed under load: what was acknowledged is what a subscriber got, or more came."""
+        await survivor.broker.subscribe("news")
+        acknowledged: list[int] = []
+
+        async def publish(number: int) -> None:
+            if await survivor.published(number):
+                acknowledged.append(number)
+
+        calls = []
+        for number in range(2000):
+            calls.append(asyncio.ensure_future(publish(number)))
+            if number % 20 == 0:
+                await asyncio.sleep(0)
+            if number == 1000:
+                await until(lambda: acknowledged)
+                mortal_redis.kill()
+        await asyncio.gather(*calls)
+
+        # Redis writes the message before the reply, but on two sockets: nothing says that both
+        # left before the kill. A number that was acknowledged was delivered, or is of the very
+        # last batch.
+        last = max(survivor.numbers())
+        assert acknowledged
+        assert [n for n in acknowledged if n <= last and n not in set(survivor.numbers())] == []
+        assert survivor.numbers() == sorted(survivor.numbers())
+        mortal_redis.start()
+        await survivor.recovered()
+
+    async def test_new_channel_cannot_be_had_meanwhile(
+        self, survivor: Process, mortal_redis: RedisServer
+    ) -> None:
+        """It fails in time, and is not kept; one that others here have cannot be had either."""
+        await survivor.broker.subscribe("news")
+        mortal_redis.kill()
+        await until(lambda: not survivor.broker.ready())
+
+        for channel in ("other", "news"):
+            with pytest.raises(BrokerUnavailable):
+                await survivor.broker.subscribe(channel)
+
+        mortal_redis.start()
+        await survivor.recovered()
+        assert mortal_redis.channels() == {key("news")}
+
+    async def test_who_waits_gets_it_when_redis_is_back_in_time(
+        self, proxied: Process, proxy: Proxy
+    ) -> None:
+        """A short break is not seen by who subscribes."""
+        proxy.cut()
+        await until(lambda: not proxied.broker.ready())
+
+        await proxied.broker.subscribe("news")
+
+        assert proxied.broker.subscribed("news")
+
+    async def test_channel_given_up_meanwhile_is_not_subscribed_again(
+        self, survivor: Process, mortal_redis: RedisServer
+    ) -> None:
+        """And one wanted meanwhile is."""
+        await asyncio.gather(*map(survivor.broker.subscribe, ("kept", "left")))
+        mortal_redis.kill()
+        await until(lambda: not survivor.broker.ready())
+
+        survivor.broker.unsubscribe("left")
+        mortal_redis.start()
+        await survivor.recovered()
+
+        assert mortal_redis.channels() == {key("kept")}
+
+    async def test_away_at_the_start(self, mortal_redis: RedisServer) -> None:
+        """The process is up, not ready, and becomes ready by itself."""
+        mortal_redis.kill()
+        async with running(mortal_redis.url) as process:
+            early = process.broker.ready(), await process.published(1)
+            mortal_redis.start()
+            await process.recovered()
+            late = process.broker.ready(), await process.published(1)
+
+        assert (early, late) == ((False, False), (True, True))
+
+    async def test_many_channels_come_back_in_batches(
+        self, survivor: Process, mortal_redis: RedisServer
+    ) -> None:
+        """Each batch after the one before is confirmed; ready only when all are."""
+        channels = [f"room:{number}" for number in range(10_000)]
+        await asyncio.gather(*map(survivor.broker.subscribe, channels))
+        mortal_redis.kill()
+        await until(lambda: not survivor.broker.ready())
+
+        mortal_redis.start()
+        await survivor.recovered()
+
+        assert len(mortal_redis.channels()) == 10_000
+        assert all(map(survivor.broker.subscribed, channels))
+        assert _calls(mortal_redis, "subscribe") >= 10_000 / BATCH
+
+    async def test_outage_is_one_line_in_the_log(
+        self, survivor: Process, mortal_redis: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not one for every attempt."""
+        mortal_redis.kill()
+        await until(lambda: survivor.broker._subscriber.link.connected is False)
+        await asyncio.sleep(HASTY.last_retry * 5)
+
+        lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert len(lines) <= 2  # one for each connection
+
+        mortal_redis.start()
+        await survivor.recovered()
+
+
+class TestBadLine:
+    """The line breaks, not the server."""
+
+    async def test_silent_connection_is_found_out(
+        self, proxied: Process, process: Process, proxy: Proxy
+    ) -> None:
+        """No end and no reset comes: only the probe tells. The time is counted as deaf."""
+        await proxied.broker.subscribe("news")
+        proxy.silent = True
+
+        await until(lambda: not proxied.metric("gateway_redis_subscriber_connected"))
+        proxy.silent = False
+        await proxied.recovered()
+        await process.publish(1)
+
+        await until(lambda: proxied.received)
+        assert proxied.metric("gateway_redis_deaf_seconds_total") > HASTY.probe
+        assert Timing().probe * 3 < 5
+
+    async def test_quiet_connection_is_kept(self, proxied: Process, proxy: Proxy) -> None:
+        """Nothing is published, but Redis answers."""
+        accepted = proxy.accepted
+
+        await asyncio.sleep(HASTY.probe * 10)
+
+        assert proxied.broker.ready()
+        assert proxy.accepted == accepted
+
+    async def test_each_cut_is_mended(
+        self, proxied: Process, process: Process, proxy: Proxy
+    ) -> None:
+        """Cut at any moment, while publications come and go: order is kept, nothing comes twice."""
+        await proxied.broker.subscribe("news")
+        proxy.split = True
+        publishing = True
+        acknowledged = []
+
+        async def publish() -> None:
+            number = 0
+            while publishing:
+                number += 1
+                if await proxied.published(number):
+                    acknowledged.append(number)
+                await asyncio.sleep(0.0005)
+
+        task = asyncio.create_task(publish())
+        for _ in range(10):
+            await until(lambda seen=len(acknowledged): len(acknowledged) > seen + 5)  # type: ignore[misc]
+            mended = proxy.accepted + 2
+            proxy.cut()
+            await until(lambda mended=mended: proxy.accepted >= mended)  # type: ignore[misc]
+            await proxied.recovered()
+        publishing = False
+        await task
+        await process.publish(10**6)
+        await until(lambda: 10**6 in proxied.numbers())
+
+        assert proxied.numbers() == sorted(set(proxied.numbers()))
+        assert proxied.metric("gateway_redis_reconnects_total") >= 10
+
+    async def test_attempts_are_spaced_with_jitter(self, proxy: Proxy) -> None:
+        """Doubling up to a bound; the injected chance decides within it."""
+        proxy.closed = True
+        timing = Timing(connect=0.05, reply=0.1, probe=0.1, first_retry=0.02, last_retry=0.08)
+        asked = 0
+
+        def jitter() -> float:
+            nonlocal asked
+            asked += 1
+            return 1.0
+
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with running(proxy.url, timing=timing, jitter=jitter) as process:
+            await until(lambda: asked >= 12)  # six for each connection
+            assert not process.broker.ready()
+
+        # 20 + 40 + 80 + 80 + 80 ms lie between six attempts.
+        assert loop.time() - began >= 0.3
+        assert proxy.accepted <= 16
+
+    async def test_what_is_no_redis_is_never_ready(self, proxy: Proxy) -> None:
+        """A port that accepts and says nothing."""
+        proxy.silent = True
+        async with running(proxy.url) as process:
+            assert not process.broker.ready()
+            assert process.metric("gateway_redis_subscriber_connected") == 0
+
+    async def test_answer_that_is_none_ends_the_connection(
+        self, proxied: Process, redis_server: RedisServer
+    ) -> None:
+        """Replies and requests would not match any more."""
+        proxied.broker._commands.link.write(b"*1\r\n$4\r\nPING\r\n")
+
+        await until(lambda: not proxied.broker.ready())
+        await proxied.recovered()
+
+        assert await proxied.published(1)
+        assert redis_server.connections() == 2
+
+
+class TestEnd:
+    """Stopped is stopped."""
+
+    async def test_nothing_is_left(self, redis_server: RedisServer) -> None:
+        """No task, no connection, no warning of a resource that was not closed."""
+        async with running(redis_server.url) as process:
+            await process.broker.subscribe("news")
+        waiting = process.broker.ready(), process.broker.subscribed("news")
+        del process
+        gc.collect()
+
+        assert waiting == (False, False)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def test_it_ends_while_redis_is_away(self, proxy: Proxy) -> None:
+        """In the pause between attempts, and in an attempt that hangs."""
+        proxy.silent = True
+        process = Process(proxy.url)
+        starting = asyncio.create_task(process.broker.start(process.take))
+        await until(lambda: proxy.accepted)
+
+        await process.broker.stop()
+
+        await starting
+        assert asyncio.all_tasks() - {asyncio.current_task()} == _of_the(proxy)
+
+    async def test_who_waits_is_told(self, proxied: Process, proxy: Proxy) -> None:
+        """Neither publisher nor subscriber waits for ever."""
+        proxy.silent = True
+        waiting = [
+            asyncio.ensure_future(proxied.published(1)),
+            asyncio.ensure_future(proxied.broker.subscribe("news")),
+        ]
+        await asyncio.sleep(0.01)
+
+        await proxied.broker.stop()
+
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert results[0] is False
+        assert isinstance(results[1], BrokerUnavailable)
+
+
+class TestURL:
+    """Where Redis is comes from a setting, with a password in it."""
+
+    @pytest.mark.parametrize(
+        "url", ["", "http://secret@host", "redis://:secret@host/?nonsense=secret", "redis://[secret"]
+    )
+    def test_wrong_one_is_refused_without_repeating_it(self, url: str) -> None:
+        """Nobody wants a password in a log."""
+        with pytest.raises(ValueError, match=r"^(must be|has an option)") as refused:
+            make_broker(url)
+
+        assert "secret" not in str(refused.value)
+        assert refused.value.__cause__ is None
+
+    async def test_password_is_in_no_log(
+        self, mortal_redis: RedisServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not where it is wrong, and not where it is right."""
+        caplog.set_level(logging.DEBUG)
+        mortal_redis.ask("CONFIG", "SET", "requirepass", "right-secret")
+        for password, expected in (("wrong-secret", False), ("right-secret", True)):
+            url = mortal_redis.url.replace("redis://", f"redis://:{password}@")
+            async with running(url) as process:
+                assert process.broker.ready() is expected
+
+        assert caplog.records
+        assert not [r for r in caplog.records if "secret" in f"{r.__dict__}"]
+
+    async def test_socket_file_will_do(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """``unix://``."""
+        directory = tmp_path_factory.mktemp("redis")
+        server = RedisServer(directory, "--unixsocket", str(directory / "s")).start()
+        async with running(f"unix://{directory}/s") as process:
+            assert await process.published(1)
+        server.kill()
+
+
+def test_prefix_carries_the_version() -> None:
+    """Of the keys; the design names it."""
+    assert PREFIX == b"drawbridge:1:ch:"
+
+
+def _calls(server: RedisServer, command: str) -> int:
+    """Count how often a command was executed since the server was started."""
+    statistics = server.ask("INFO", "COMMANDSTATS").get(f"cmdstat_{command}", {"calls": 0})
+    return int(statistics["calls"])
+
+
+def _of_the(proxy: Proxy) -> set[asyncio.Task[Any]]:
+    """Return the tasks in which the proxy runs."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if getattr(task.get_coro(), "__qualname__", "").startswith(type(proxy).__name__)
+    }
