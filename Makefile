@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format docs lock clean
+.PHONY: help run up down services test lint format docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A virtual environment that was interrupted half-way has no stamp and is completed on the next call.
 $(VENV)/stamp-run: requirements/run.txt
@@ -30,7 +30,18 @@ $(VENV)/stamp-dev: requirements/dev.txt $(VENV)/stamp-run
 run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8443
 	@exec $(BIN)/python -m infra.embedded
 
+up: $(VENV)/stamp-run ## start the stack: nginx, Redis, Prometheus, GATEWAYS=n (2); again: change or repair it
+	@GATEWAYS="$(GATEWAYS)" LIMITS="$(LIMITS)" $(BIN)/python -m infra.stack up
+
+down: $(VENV)/stamp-run ## stop the stack
+	@$(BIN)/python -m infra.stack down
+
+services: $(VENV)/stamp-run ## install the programs of the stack (as root; else say which are missing)
+	@$(BIN)/python -m infra.stack install
+
+# The tests start the real programs. Without them their tests fail, and say what is missing.
 test: $(VENV)/stamp-dev ## run the tests (T=path narrows)
+	@$(BIN)/python -m infra.stack install || true
 	$(BIN)/coverage run -m pytest --durations=10 $(T)
 	$(BIN)/coverage report
 

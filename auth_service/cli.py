@@ -9,25 +9,20 @@ import getpass
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-import uvicorn
 import uvloop
-from fastapi import FastAPI
-from typing_extensions import override
 
 from auth_service import logs
 from auth_service.app import create_app, create_internal_app, open_service
 from auth_service.clients import hash_secret, new_secret
 from auth_service.exceptions import AccountError, ConfigurationError, RequestError
+from auth_service.serving import BACKLOG, create_server, stop_on_signals
 from auth_service.settings import Address, Settings
 
-# A storm of clients that come back at once must fit; the kernel drops what does not.
-BACKLOG = 2048
-DRAIN_SECONDS = 10
+MAX_WORKERS = 64
 EXIT_REFUSED = 1
 EXIT_CONFIGURATION = 2
 
@@ -47,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environment(os.environ)
+        if options.command == "serve" and options.workers > 1:
+            return _serve_with_workers(settings, options.workers)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             if options.command == "serve":
                 runner.run(_serve(settings))
@@ -69,7 +66,15 @@ def _parser() -> argparse.ArgumentParser:
         description="Drawbridge's authorization server; settings are AUTH_* variables.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("serve", help="serve until SIGTERM or Ctrl-C")
+    serve = commands.add_parser("serve", help="serve until SIGTERM or Ctrl-C")
+    serve.add_argument(
+        "--workers",
+        type=int,
+        choices=range(1, MAX_WORKERS + 1),
+        default=1,
+        metavar="N",
+        help="more than one: processes under gunicorn",
+    )
 
     users = commands.add_parser("users", help="manage users").add_subparsers(required=True)
     add = users.add_parser("add", help="create a user and print the id")
@@ -97,15 +102,6 @@ def _fail(line: str, status: int) -> int:
 # --- serve ---------------------------------------------------------------------------------------
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server among several in one loop: the signals are ours."""
-
-    @override
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
 async def _serve(settings: Settings) -> None:
     """Serve both applications until a signal comes; a second one hurries."""
     logs.configure()
@@ -114,12 +110,28 @@ async def _serve(settings: Settings) -> None:
         public = _bind("AUTH_BIND", settings.bind, stack)
         internal = _bind("AUTH_INTERNAL_BIND", settings.internal_bind, stack)
         async with open_service(settings) as service:
-            servers = [_server(create_app(service)), _server(create_internal_app(service))]
-            _stop_on_signals(servers)
+            servers = [
+                create_server(create_app(service)),
+                create_server(create_internal_app(service)),
+            ]
+            stop_on_signals(servers)
             _log.info("serving", extra={"public": _bound(public), "internal": _bound(internal)})
             async with asyncio.TaskGroup() as group:
                 group.create_task(servers[0].serve(public))
                 group.create_task(servers[1].serve(internal))
+
+
+def _serve_with_workers(settings: Settings, workers: int) -> int:
+    """Serve both applications in several processes until a signal comes."""
+    # gunicorn is not imported for those who do without.
+    from auth_service.workers import serve  # noqa: PLC0415
+
+    logs.configure()
+    with contextlib.ExitStack() as stack:
+        public = _bind("AUTH_BIND", settings.bind, stack)
+        internal = _bind("AUTH_INTERNAL_BIND", settings.internal_bind, stack)
+        _log.info("serving", extra={"public": _bound(public), "internal": _bound(internal)})
+        return serve(settings, public=public, internal=internal, workers=workers)
 
 
 def _bind(
@@ -154,36 +166,6 @@ def _bind(
 def _bound(listeners: Iterable[socket.socket]) -> list[str]:
     """Return the real addresses, in which a port 0 has become the one the system chose."""
     return [str(Address(*listener.getsockname()[:2])) for listener in listeners]
-
-
-def _server(app: FastAPI) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            loop="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            # Believed from nobody: behind a proxy the address in the log is the proxy's.
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
-    )
-
-
-def _stop_on_signals(servers: Sequence[uvicorn.Server]) -> None:
-    def stop() -> None:
-        for server in servers:
-            server.force_exit = server.should_exit
-            server.should_exit = True
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
 
 
 # --- orders --------------------------------------------------------------------------------------

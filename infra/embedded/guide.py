@@ -36,12 +36,17 @@ asyncio.run(hello(Client("wss://{authority}/connection/websocket", token="$TOKEN
 ssl_context=ssl.create_default_context(cafile="{cafile}"))))
 END
 
-Ctrl-C ends it.
-"""
+{ending}"""
+_ENDING = "Ctrl-C ends it.\n"
 
 
 def show(
-    stream: TextIO, *, origin: Origin, local: LocalDirectory, passwords: Mapping[str, str]
+    stream: TextIO,
+    *,
+    origin: Origin,
+    local: LocalDirectory,
+    passwords: Mapping[str, str],
+    ending: str = _ENDING,
 ) -> None:
     """Write the lines; the passwords themselves only where a person reads them.
 
@@ -50,6 +55,7 @@ def show(
         origin: Where the front is.
         local: What the lines refer to.
         passwords: Of the demo users.
+        ending: The last lines.
     """
     python = shlex.quote(_shown(Path(sys.executable)))
     install = f"{python} -m pip install -q --disable-pip-version-check centrifuge-python\n"
@@ -63,6 +69,7 @@ def show(
         file=shlex.quote(str(local.path(demo_users.FILE))),
         python=python,
         install="" if has_sdk else install,
+        ending=ending,
     )
     stream.write(text)
     stream.flush()

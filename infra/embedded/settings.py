@@ -71,6 +71,20 @@ def auth_settings(
     Raises:
         ConfigurationError: One is wrong, or is meant for production.
     """
+    settings = auth_service.settings.Settings.from_environment(
+        auth_environment(environment, local=local, origin=origin)
+    )
+    if settings.environment == "production":
+        raise ConfigurationError(
+            "AUTH_ENVIRONMENT: production takes no demo users, and this server makes some"
+        )
+    return settings
+
+
+def auth_environment(
+    environment: Mapping[str, str], *, local: LocalDirectory, origin: Origin
+) -> dict[str, str]:
+    """Return the ``AUTH_*`` variables, the caller's above the defaults."""
     defaults = {
         "AUTH_ISSUER": str(origin),
         "AUTH_KEYS_DIR": str(local.path("keys")),
@@ -78,12 +92,7 @@ def auth_settings(
     }
     if not environment.get("AUTH_DATABASE_URL_FILE"):
         defaults["AUTH_DATABASE_URL"] = f"sqlite+aiosqlite:///{local.path('auth.db')}"
-    settings = auth_service.settings.Settings.from_environment(_beneath(environment, defaults))
-    if settings.environment == "production":
-        raise ConfigurationError(
-            "AUTH_ENVIRONMENT: production takes no demo users, and this server makes some"
-        )
-    return settings
+    return _above(environment, defaults, auth_service.settings.PREFIX)
 
 
 def gateway_settings(
@@ -104,6 +113,19 @@ def gateway_settings(
     Raises:
         ConfigurationError: One is wrong.
     """
+    return ws_gateway.settings.Settings.from_environment(
+        gateway_environment(environment, auth=auth, auth_url=auth_url, origin=origin)
+    )
+
+
+def gateway_environment(
+    environment: Mapping[str, str],
+    *,
+    auth: auth_service.settings.Settings,
+    auth_url: str,
+    origin: Origin,
+) -> dict[str, str]:
+    """Return the ``GATEWAY_*`` variables, the caller's above the defaults; arguments as above."""
     issuer = {
         "issuer": auth.issuer,
         "jwks_url": f"{auth_url}/.well-known/jwks.json",
@@ -117,8 +139,11 @@ def gateway_settings(
         # What is printed at the start is to stay in sight.
         "GATEWAY_LOG_LEVEL": "WARNING",
     }
-    return ws_gateway.settings.Settings.from_environment(_beneath(environment, defaults))
+    return _above(environment, defaults, ws_gateway.settings.PREFIX)
 
 
-def _beneath(environment: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
-    return {**defaults, **environment}
+def _above(
+    environment: Mapping[str, str], defaults: Mapping[str, str], prefix: str
+) -> dict[str, str]:
+    own = {name: value for name, value in environment.items() if name.startswith(prefix)}
+    return {**defaults, **own}

@@ -1,0 +1,63 @@
+"""A uvicorn server as this service runs it: several in one loop, and none of them owns the signals.
+
+uvicorn raises a signal again once it has stopped, which would end the process half-way through its
+farewell; so signals are taken by whoever runs the servers, see :func:`stop_on_signals`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Generator, Sequence
+
+import uvicorn
+from fastapi import FastAPI
+from typing_extensions import override
+
+# A storm of clients that come back at once must fit; the kernel drops what does not.
+BACKLOG = 2048
+DRAIN_SECONDS = 10
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server among several in one loop: the signals are ours."""
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def create_server(app: FastAPI) -> Server:
+    """Make a server; the sockets are given to its ``serve``."""
+    return Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            # Believed from nobody: behind a proxy the address in the log is the proxy's.
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+
+
+def stop_on_signals(servers: Sequence[uvicorn.Server]) -> None:
+    """Stop the servers on SIGTERM or SIGINT; a second one hurries."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, servers)
+
+
+def stop(servers: Sequence[uvicorn.Server]) -> None:
+    """Let running requests end and take no others; called again, do not wait for them."""
+    for server in servers:
+        server.force_exit = server.should_exit
+        server.should_exit = True

@@ -1,0 +1,189 @@
+"""What the stack consists of: how each part is run, stopped, and seen to work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import auth_service.settings
+import ws_gateway.settings
+from infra.stack import nginx, programs, prometheus, readiness, redis as redis_files
+from infra.stack.settings import AUTH_WORKERS, Settings
+
+GATEWAY = "ws-gateway-"
+NGINX = "nginx"
+_STOP_SECONDS = 20.0
+# Beyond the drain of a gateway.
+_FAREWELL_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One part of the stack.
+
+    Attributes:
+        name: Of its record and its log.
+        command: Program and arguments.
+        directory: Where it runs.
+        ports: Where it listens on IPv4's loopback when it has started.
+        works: Whether it answers.
+        variables: Those of its environment that are its own.
+        files: What it is configured by, besides.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    directory: Path
+    ports: tuple[int, ...]
+    works: readiness.Check
+    variables: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """What changes whenever it would have to be started anew."""
+        parts = [
+            self.command,
+            str(self.directory),
+            sorted(self.variables.items()),
+            [(str(path), text) for path, text in self.files.items()],
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def environment(self, caller: Mapping[str, str]) -> dict[str, str]:
+        """Return its environment: no part gets the settings, and secrets, of another one."""
+        prefixes = (auth_service.settings.PREFIX, ws_gateway.settings.PREFIX)
+        common = {name: value for name, value in caller.items() if not name.startswith(prefixes)}
+        return {**common, **self.variables}
+
+
+def redis(settings: Settings) -> Component:
+    """Redis: between the gateways."""
+    directory = settings.stack.path("redis").absolute()
+    file = directory / "redis.conf"
+    return Component(
+        name="redis",
+        command=(programs.find("redis-server"), str(file)),
+        directory=directory,
+        ports=(settings.ports.redis,),
+        works=readiness.redis_answers(settings.ports.redis),
+        files={file: redis_files.configuration(settings.ports.redis)},
+    )
+
+
+def auth(settings: Settings) -> Component:
+    """The token service under gunicorn."""
+    metrics = settings.stack.path("auth-metrics").absolute()
+    return Component(
+        name="auth-service",
+        command=(sys.executable, "-m", "auth_service", "serve", "--workers", str(AUTH_WORKERS)),
+        directory=Path.cwd(),
+        ports=(settings.ports.auth, settings.ports.auth_internal),
+        works=readiness.answers(settings.ports.auth_internal, "/health/ready"),
+        variables={**settings.auth_environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)},
+    )
+
+
+def gateway(settings: Settings, number: int) -> Component:
+    """One gateway, counted from 1."""
+    port, internal = settings.ports.gateway(number), settings.ports.gateway_internal(number)
+    return Component(
+        name=f"{GATEWAY}{number}",
+        command=(sys.executable, "-m", "ws_gateway"),
+        directory=Path.cwd(),
+        ports=(port, internal),
+        works=readiness.answers(internal, "/health/ready"),
+        variables={
+            **settings.gateway_environment,
+            "GATEWAY_BIND": f"127.0.0.1:{port}",
+            "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{internal}",
+        },
+    )
+
+
+def front(settings: Settings) -> Component:
+    """nginx: what clients see. Its configuration is no part of it, for it can change on the run."""
+    directory = settings.stack.path("nginx").absolute()
+    logs = settings.stack.path("logs").absolute()
+    return Component(
+        name=NGINX,
+        command=nginx.command(programs.find("nginx"), directory, logs),
+        directory=directory,
+        ports=(settings.ports.tls, settings.ports.plain, settings.ports.nginx_status),
+        works=readiness.answers(settings.ports.nginx_status, "/health"),
+    )
+
+
+def monitoring(settings: Settings) -> list[Component]:
+    """Prometheus, and the exporters of those that do not speak its language."""
+    ports = settings.ports
+    directory = settings.stack.path("prometheus").absolute()
+    file = directory / "prometheus.yml"
+    return [
+        Component(
+            name="nginx-exporter",
+            command=(
+                programs.find("prometheus-nginx-exporter"),
+                f"-nginx.scrape-uri=http://127.0.0.1:{ports.nginx_status}/stub_status",
+                f"-web.listen-address=127.0.0.1:{ports.nginx_exporter}",
+            ),
+            directory=directory,
+            ports=(ports.nginx_exporter,),
+            works=readiness.answers(ports.nginx_exporter, "/metrics"),
+        ),
+        Component(
+            name="redis-exporter",
+            command=(
+                programs.find("prometheus-redis-exporter"),
+                f"-redis.addr=redis://127.0.0.1:{ports.redis}",
+                f"-web.listen-address=127.0.0.1:{ports.redis_exporter}",
+            ),
+            directory=directory,
+            ports=(ports.redis_exporter,),
+            works=readiness.answers(ports.redis_exporter, "/metrics"),
+        ),
+        Component(
+            name="prometheus",
+            command=(
+                programs.find("prometheus"),
+                f"--config.file={file}",
+                f"--storage.tsdb.path={directory / 'data'}",
+                "--storage.tsdb.retention.time=7d",
+                f"--web.listen-address=127.0.0.1:{ports.prometheus}",
+            ),
+            directory=directory,
+            ports=(ports.prometheus,),
+            works=readiness.answers(ports.prometheus, "/-/ready"),
+            files={file: prometheus.SOURCE.read_text("utf-8")},
+        ),
+    ]
+
+
+def stop_signal(name: str) -> signal.Signals:
+    """Return what asks a part to end well."""
+    return signal.SIGQUIT if name == NGINX else signal.SIGTERM
+
+
+def stop_seconds(name: str, drain_seconds: float) -> float:
+    """Return how long its farewell may take."""
+    if name.startswith(GATEWAY):
+        return drain_seconds + _FAREWELL_SECONDS
+    # Slow readers of nginx, whose sockets' gateways have gone, are not waited for.
+    return 3.0 if name == NGINX else _STOP_SECONDS
+
+
+def gateway_number(name: str) -> int | None:
+    """Return which gateway this is; None for other parts."""
+    text = name.removeprefix(GATEWAY)
+    return int(text) if text != name and text.isdigit() else None
+
+
+def open_files() -> int:
+    """Return how many files a process may have open here."""
+    return min(os.sysconf("SC_OPEN_MAX"), 65_536)

@@ -1,0 +1,349 @@
+"""``make up`` and ``make down``: nginx, two workers, several gateways, Redis and Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from centrifuge import (
+    CentrifugeError,
+    Client,
+    ClientEventHandler,
+    ConnectingContext,
+    DisconnectedContext,
+    PublicationContext,
+    SubscriptionEventHandler,
+)
+from typing_extensions import override
+
+from tests.integration.stack import Stack, all_ports
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+HASTE = {"GATEWAY_DRAIN_SECONDS": "1"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with two gateways."""
+    running = Stack(tmp_path_factory.mktemp("stack"), HASTE)
+    try:
+        running.up(2, LIMITS="load")
+        yield running
+    finally:
+        assert running.order("down").returncode == 0
+
+
+class Watch(ClientEventHandler):  # type: ignore[misc]
+    """Notes why a connection was lost."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+
+    @override
+    async def on_connecting(self, ctx: ConnectingContext) -> None:
+        """Note the code; 0 is the first attempt."""
+        if ctx.code:
+            self.codes.append(ctx.code)
+
+    @override
+    async def on_disconnected(self, ctx: DisconnectedContext) -> None:
+        """Note the code of an end; 0 is our own."""
+        if ctx.code:
+            self.codes.append(ctx.code)
+
+
+class Member(SubscriptionEventHandler):  # type: ignore[misc]
+    """Notes what is said in a room."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+
+    @override
+    async def on_publication(self, ctx: PublicationContext) -> None:
+        """Note it."""
+        self.heard.append(ctx.pub.data["number"])
+
+
+async def join(client: Client, room: str = "room:stack") -> Member:
+    """Subscribe, and wait until it is confirmed."""
+    member = Member()
+    subscription = client.new_subscription(room, events=member)
+    await subscription.subscribe()
+    await subscription.ready()
+    return member
+
+
+async def test_a_token_opens_a_socket_through_nginx(stack: Stack) -> None:
+    """With TLS and without, the official SDK as it is."""
+    token = stack.token()
+    plain = f"ws://localhost:{stack.ports.plain}/connection/websocket"
+
+    async with stack.sdk(token) as client, stack.sdk(token, url=plain) as other:
+        answers = [(await one.rpc("echo", "hello")).data for one in (client, other)]
+
+    assert answers == ["hello", "hello"]
+
+
+async def test_a_room_spans_the_gateways(stack: Stack) -> None:
+    """least_conn spreads the clients, and Redis carries what they say, in order."""
+    tokens = [stack.token(user) for user in ("alice", "bob")]
+    async with contextlib.AsyncExitStack() as exits:
+        clients = [
+            await exits.enter_async_context(stack.sdk(token)) for token in tokens for _ in range(4)
+        ]
+        members = [await join(client) for client in clients]
+        spread = [
+            stack.metric(stack.ports.gateway_internal(number), "gateway_connections")
+            for number in (1, 2)
+        ]
+        for number in range(50):
+            await clients[number % len(clients)].publish("room:stack", {"number": number})
+        async with asyncio.timeout(10):
+            while not all(len(member.heard) == 50 for member in members):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    assert sum(spread) == 8
+    assert min(spread) >= 1
+    assert all(sorted(member.heard) == list(range(50)) for member in members)
+
+
+def test_everything_listens_on_loopback_only(stack: Stack) -> None:
+    """Every socket of every process, and where it is expected."""
+    listening = stack.listening()
+
+    assert {port for _, port in listening} == all_ports(stack.ports, gateways=2)
+    assert not [host for host, _ in listening if not ipaddress.ip_address(host).is_loopback]
+
+
+def test_the_front_hides_what_is_internal(stack: Stack) -> None:
+    """Seen from outside there is no such thing."""
+    with stack.http() as http:
+        for path in ("/metrics", "/health/ready", "/api/info", "/nothing"):
+            assert (http.get(path).status_code, http.get(path).text) == (404, "Not Found")
+        assert http.get("/.well-known/oauth-authorization-server").json()["issuer"] == stack.url
+
+
+def test_the_workers_answer_for_each_other(stack: Stack) -> None:
+    """A counter is the sum over both, whichever is asked, and survives one of them."""
+    series = 'auth_logins_total{result="success"}'
+    before = stack.metric(stack.ports.auth_internal, series)
+    for _ in range(6):
+        stack.token()
+    told = {stack.metric(stack.ports.auth_internal, series) for _ in range(6)}
+    workers = stack.processes.children("auth-service")
+    os.kill(workers[0], signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while stack.processes.children("auth-service")[:1] in ([], workers[:1]) or (
+        len(stack.processes.children("auth-service")) < 2
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stack.token()
+
+    assert told == {before + 6}
+    assert stack.metric(stack.ports.auth_internal, series) == before + 7
+
+
+def test_prometheus_sees_everybody(stack: Stack) -> None:
+    """Every target answers, and the front and Redis through their exporters."""
+    deadline = time.monotonic() + 30
+    while True:
+        text = stack.ask(stack.ports.prometheus, "/api/v1/targets")
+        targets = json.loads(text)["data"]["activeTargets"]
+        health = [(target["labels"]["job"], target["health"]) for target in targets]
+        if len(health) == 6 and {state for _, state in health} == {"up"}:
+            break
+        assert time.monotonic() < deadline, health
+        time.sleep(0.2)
+
+    jobs = ["auth-service", "nginx", "prometheus", "redis", "ws-gateway", "ws-gateway"]
+    assert sorted(job for job, _ in health) == jobs
+    assert stack.metric(stack.ports.nginx_exporter, "nginx_up") == 1
+    assert stack.metric(stack.ports.redis_exporter, "redis_up") == 1
+
+
+def test_up_again_changes_nothing_and_says_what_to_do(stack: Stack) -> None:
+    """The same processes, and the lines a person needs, without passwords in a file."""
+    before = stack.pids()
+
+    said = stack.up(2, LIMITS="load")
+
+    assert stack.pids() == before
+    assert len(before) == 8
+    for part in (stack.url, "TOKEN=$(curl", f"http://localhost:{stack.ports.prometheus}"):
+        assert part in said
+    assert not [password for password in stack.passwords.values() if password in said]
+    assert stack.order("status").returncode == 0
+
+
+async def test_gateways_come_and_go_under_traffic(stack: Stack) -> None:
+    """1, 3, 2: whoever has to move is told so (3001); who stays misses nothing."""
+    token = stack.token()
+    stack.up(1, LIMITS="load")
+    acknowledged: list[int] = []
+    talking = True
+
+    async def talk(client: Client) -> None:
+        number = 0
+        while talking:
+            number += 1
+            with contextlib.suppress(CentrifugeError, TimeoutError):
+                await client.publish("room:stack", {"number": number})
+                acknowledged.append(number)
+            await asyncio.sleep(0.01)
+
+    async with contextlib.AsyncExitStack() as exits:
+        watches = [Watch() for _ in range(12)]
+        clients = [await exits.enter_async_context(stack.sdk(token, watch)) for watch in watches]
+        members = [await join(client) for client in clients]
+        talker = asyncio.create_task(talk(clients[0]))
+        await asyncio.to_thread(stack.up, 3, LIMITS="load")
+        unmoved = [list(watch.codes) for watch in watches]
+        more = [Watch() for _ in range(12)]
+        others = [await exits.enter_async_context(stack.sdk(token, watch)) for watch in more]
+        spread = [
+            stack.metric(stack.ports.gateway_internal(number), "gateway_connections")
+            for number in (1, 2, 3)
+        ]
+        await asyncio.to_thread(stack.up, 2, LIMITS="load")
+        talking = False
+        await talker
+        await asyncio.gather(*(client.ready() for client in (*clients, *others)))
+        answers = [(await client.rpc("echo", 1)).data for client in (*clients, *others)]
+        after = [
+            stack.metric(stack.ports.gateway_internal(number), "gateway_connections")
+            for number in (1, 2)
+        ]
+        async with asyncio.timeout(5):
+            while not all(  # noqa: ASYNC110
+                set(acknowledged) <= set(member.heard) for member in members
+            ):
+                await asyncio.sleep(0.01)
+
+    codes = [code for watch in (*watches, *more) for code in watch.codes]
+    assert unmoved == [[]] * 12
+    assert sum(spread) == 24
+    assert spread[0] >= 12  # nobody was moved,
+    assert min(spread[1:]) >= 1  # and the new ones take their share
+    assert codes  # some had to move,
+    assert set(codes) == {3001}  # and all were told
+    assert answers == [1] * 24
+    assert sum(after) == 24
+    assert len(acknowledged) > 100
+    assert [watch.codes for watch in watches] == [[]] * 12
+
+
+def test_no_secret_is_in_any_file_of_the_stack(stack: Stack) -> None:
+    """Logs, configuration, metrics: neither a token nor a password."""
+    token = stack.token("bob")
+    with stack.http() as http:
+        http.get(f"/connection/websocket?access_token={token}")
+        http.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+        http.get(f"/{token}")
+    secrets = {*token.split(".")[1:], *stack.passwords.values()}
+
+    files = [path for path in (stack.local / "stack").rglob("*") if path.is_file()]
+    guilty = [
+        path for path in files if any(secret.encode() in path.read_bytes() for secret in secrets)
+    ]
+
+    assert len([path for path in files if path.suffix == ".log"]) >= 8
+    assert guilty == []
+
+
+def test_the_dead_are_raised(stack: Stack) -> None:
+    """Whatever is killed, with its children left behind or not, the next ``up`` repairs it."""
+    before = stack.pids()
+    for name in ("nginx", "ws-gateway-1", "redis", "auth-service"):
+        os.kill(before[name], signal.SIGKILL)
+    assert stack.order("status").returncode == 1
+
+    stack.up(2, LIMITS="load")
+
+    after = stack.pids()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"nginx", "ws-gateway-1", "redis", "auth-service"}
+    assert stack.token()
+
+
+async def test_another_setting_is_a_rolling_restart(stack: Stack) -> None:
+    """Gateways one after the other; what does not depend on it stays."""
+    before = stack.pids()
+    watch = Watch()
+    token = stack.token()
+    async with stack.sdk(token, watch) as client:
+        await asyncio.to_thread(stack.up, 2, GATEWAY_PING_INTERVAL=20)
+        await client.ready()
+        answer = await client.rpc("echo", 1)
+
+    after = stack.pids()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"ws-gateway-1", "ws-gateway-2"}
+    assert answer.data == 1
+    assert set(watch.codes) == {3001}
+
+
+def test_a_wrong_setting_touches_nothing(stack: Stack) -> None:
+    """One line, and everything goes on."""
+    before = stack.pids()
+
+    done = stack.order("up", GATEWAY_PING_INTERVAL="often")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("GATEWAY_PING_INTERVAL: ")
+    assert done.stderr.count("\n") == 1
+    assert stack.pids() == before
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    """A taken port is named, and what had started is stopped again."""
+    stack = Stack(tmp_path, HASTE)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", stack.ports.gateway(2)))
+        taken.listen()
+        done = stack.order("up", GATEWAYS=2)
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"cannot listen on 127.0.0.1:{stack.ports.gateway(2)}" in done.stderr
+    assert done.stderr.startswith("ws-gateway-2 did not start")
+    assert stack.processes.names() == []
+    assert not [port for port in all_ports(stack.ports, gateways=2) if is_open(port)]
+
+
+def test_down_leaves_nothing(stack: Stack) -> None:
+    """No process, no listening port; and a second one has nothing to do. The last test here."""
+    members = {pid for name in stack.processes.names() for pid in stack.processes.members(name)}
+
+    first, second = stack.order("down"), stack.order("down")
+
+    assert (first.returncode, first.stdout) == (0, "Everything is down.\n")
+    assert (second.returncode, second.stdout) == (0, "Nothing is up.\n")
+    # The eight parts, two workers, and those of nginx.
+    assert len(members) >= 8 + 2 + (os.cpu_count() or 1)
+    assert not [pid for pid in members if is_alive(pid)]
+    assert not [port for port in all_ports(stack.ports, gateways=3) if is_open(port)]
+
+
+def is_open(port: int) -> bool:
+    """Say whether somebody listens."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether a process runs; one that nobody has buried yet does not."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
