@@ -18,6 +18,9 @@ $(VENV)/stamp-run: requirements/run.txt
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@# Our packages are imported from this checkout, also by programs that do not start in it.
+	@$(BIN)/python -c 'import pathlib, sysconfig; \
+		pathlib.Path(sysconfig.get_path("purelib"), "drawbridge.pth").write_text("$(CURDIR)\n")'
 	@touch $@
 
 $(VENV)/stamp-dev: requirements/dev.txt $(VENV)/stamp-run

@@ -17,12 +17,13 @@ from ws_gateway import __version__
 from ws_gateway.admission import UnauthenticatedSockets
 from ws_gateway.bearer import Issuer, Verifier
 from ws_gateway.broker.memory import MemoryBroker
+from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.hooks import load_hooks
 from ws_gateway.metrics import Metrics
 from ws_gateway.node import Node
 from ws_gateway.routes import health, websocket
 from ws_gateway.session import SessionLimits
-from ws_gateway.settings import Settings
+from ws_gateway.settings import PREFIX, Settings
 from ws_gateway.writer import WriteLimits
 
 logger = logging.getLogger(__name__)
@@ -68,24 +69,29 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(registry, __version__)
-    verifier = Verifier(
-        [
-            Issuer(
-                issuer=entry.issuer,
-                jwks_url=entry.jwks_url,
-                audience=entry.audience,
-                user_prefix=entry.user_prefix,
-                typ=entry.typ,
-                scope=entry.scope,
-            )
-            for entry in settings.issuers
-        ],
-        origins=settings.origins,
-        max_token_seconds=settings.max_token_seconds,
-        on_fetch=lambda _issuer, good: metrics.jwks_refreshes.labels(
-            "ok" if good else "error"
-        ).inc(),
-    )
+    try:
+        verifier = Verifier(
+            [
+                Issuer(
+                    issuer=entry.issuer,
+                    jwks_url=entry.jwks_url,
+                    audience=entry.audience,
+                    user_prefix=entry.user_prefix,
+                    typ=entry.typ,
+                    scope=entry.scope,
+                )
+                for entry in settings.issuers
+            ],
+            origins=settings.origins,
+            max_token_seconds=settings.max_token_seconds,
+            on_fetch=lambda _issuer, good: metrics.jwks_refreshes.labels(
+                "ok" if good else "error"
+            ).inc(),
+        )
+    except ConfigurationError as error:
+        # It names its argument, which is called like the setting.
+        name, _, reason = str(error).partition(": ")
+        raise ConfigurationError(f"{PREFIX}{name.upper()}: {reason}") from None
     node = Node(
         broker=MemoryBroker(),
         channels=settings.load_channels(),
@@ -141,6 +147,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         )
     )
     app.router.default = websocket.not_found
+    app.router.redirect_slashes = False  # it would repeat the client's Host header
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     return app
 

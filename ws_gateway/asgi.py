@@ -34,6 +34,7 @@ class ASGITransport:
         self._close: tuple[int, str] | None = None
         self._aborted = False
         self.receiver: Receiver | None = None
+        self.sending: asyncio.Task[None] | None = None
         self._stalled = False
 
     def write(self, data: bytes) -> None:
@@ -60,8 +61,8 @@ class ASGITransport:
     def abort(self) -> None:
         """See Transport."""
         self._aborted = True
-        self._wake.set()
-        self._readable.set()
+        if self.sending is not None:
+            self.sending.cancel()  # it may be waiting for a peer that does not read
 
     def pause_reading(self) -> None:
         """See Transport."""
@@ -106,23 +107,23 @@ async def run(websocket: WebSocket, open_connection: Callable[[Transport], Recei
     transport = ASGITransport(websocket)
     receiver = transport.receiver = open_connection(transport)
     code = _ABNORMAL
-    sending = asyncio.create_task(transport.send_all())
+    sending = transport.sending = asyncio.create_task(transport.send_all())
     receiving = asyncio.create_task(_receive(websocket, transport, receiver))
     try:
         await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
         if receiving.done():
             code = receiving.result()
     finally:
+        receiver.lost(code)
         sending.cancel()
         receiving.cancel()
-        ended = await asyncio.gather(sending, receiving, return_exceptions=True)
-        receiver.lost(code)
-    for outcome in ended:
+        # Not ``gather``: it would hide from the server's framework who cancelled us.
+        await asyncio.wait({sending, receiving})
+    for task in (sending, receiving):
+        error = None if task.cancelled() else task.exception()
         # A peer that vanished while we sent shows as one of these two, depending on the server.
-        if isinstance(outcome, Exception) and not isinstance(
-            outcome, OSError | WebSocketDisconnect
-        ):
-            raise outcome
+        if error is not None and not isinstance(error, OSError | WebSocketDisconnect):
+            raise error
 
 
 async def _receive(websocket: WebSocket, transport: ASGITransport, receiver: Receiver) -> int:

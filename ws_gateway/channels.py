@@ -1,7 +1,8 @@
 """The grammar of channel names, and the options of each namespace.
 
-``namespace:rest#user1,user2``: the namespace is what stands before the first ``:``, the users a
-channel is limited to stand after the last ``#``. Options come from a TOML file.
+``$namespace:rest#user1,user2``: the namespace is what stands before the first ``:``, the users a
+channel is limited to stand after the last ``#``, and a ``$`` in front makes it private. Options
+come from a TOML file.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from ws_gateway.codes import ErrorCode
 from ws_gateway.exceptions import ConfigurationError, ReplyError
 
 MAX_CHANNEL_LENGTH = 255
-NAMESPACE_BOUNDARY, USER_BOUNDARY, USER_SEPARATOR = ":", "#", ","
+PRIVATE_PREFIX, NAMESPACE_BOUNDARY, USER_BOUNDARY, USER_SEPARATOR = "$", ":", "#", ","
 
 _NAMESPACE = re.compile(r"[-a-zA-Z0-9_]{2,}")
+_BARE_KEY = re.compile(r"[-a-zA-Z0-9_]+")
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
 # The charset of our own subjects, with the prefix that a second issuer's users carry. Others
 # could name several users at once, or another's channel.
-_PERSONAL_USER = re.compile(r"(?:[a-z0-9]{1,16}\.)?[A-Za-z0-9_-]{1,64}")
+_NAMEABLE_USER = re.compile(r"(?:[a-z0-9]{1,16}\.)?[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +52,23 @@ class Channel:
     Attributes:
         name: The whole name.
         options: Those of its namespace.
+        private: Only a token for this very channel lets a client in.
         personal: It lies in the namespace of personal channels.
         users: The users it is limited to; empty if it is not.
     """
 
     name: str
     options: ChannelOptions
+    private: bool
     personal: bool
     users: tuple[str, ...]
+
+    def is_limited_to(self, user: str) -> bool:
+        """Whether the user is in the list of those it is limited to.
+
+        One whose id could be mistaken for a list, or for a part of one, never is.
+        """
+        return user in self.users and _NAMEABLE_USER.fullmatch(user) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +101,7 @@ class Channels:
             raise ConfigurationError(f"unknown section {min(unknown)!r}")
         client = _table(document.get("client", {}), "client")
         if unknown := client.keys() - {"personal_channel_namespace"}:
-            raise ConfigurationError(f"client.{min(unknown)}: unknown option")
+            raise ConfigurationError(f"client.{_key(min(unknown))}: unknown option")
         personal = client.get("personal_channel_namespace")
         if personal is not None and not isinstance(personal, str):
             raise ConfigurationError("client.personal_channel_namespace: must be a string")
@@ -119,19 +130,21 @@ class Channels:
         """
         if len(name) > MAX_CHANNEL_LENGTH or not _PRINTABLE_ASCII.fullmatch(name):
             raise ReplyError(ErrorCode.BAD_REQUEST)
-        namespace, boundary, rest = name.partition(NAMESPACE_BOUNDARY)
+        public = name.removeprefix(PRIVATE_PREFIX)
+        namespace, boundary, rest = public.partition(NAMESPACE_BOUNDARY)
         if boundary:
             options = self.namespaces.get(namespace)
             if options is None:
                 raise ReplyError(ErrorCode.UNKNOWN_CHANNEL)
         else:
-            namespace, rest, options = "", name, self.without_namespace
+            namespace, rest, options = "", public, self.without_namespace
         if options.channel_regex and not re.search(options.channel_regex, rest):
             raise ReplyError(ErrorCode.BAD_REQUEST)
         _, limited, users = rest.rpartition(USER_BOUNDARY)
         return Channel(
             name=name,
             options=options,
+            private=public != name,
             personal=namespace == self.personal_channel_namespace
             and (bool(namespace) or bool(limited)),
             users=tuple(users.split(USER_SEPARATOR)) if limited else (),
@@ -140,7 +153,7 @@ class Channels:
     def personal_channel(self, user: str) -> str | None:
         """Name the channel of one user; None if there are none, or not for such a user id."""
         namespace = self.personal_channel_namespace
-        if namespace is None or not _PERSONAL_USER.fullmatch(user):
+        if namespace is None or not _NAMEABLE_USER.fullmatch(user):
             return None
         return f"{namespace}:{USER_BOUNDARY}{user}" if namespace else USER_BOUNDARY + user
 
@@ -155,12 +168,17 @@ def _table(value: object, name: str) -> dict[str, Any]:
     return value
 
 
+def _key(name: str) -> str:
+    # A quoted key may hold anything, also what would break the one line of the message.
+    return name if _BARE_KEY.fullmatch(name) else repr(name)
+
+
 def _options(value: object, name: str) -> ChannelOptions:
     known = {option.name: option.type for option in fields(ChannelOptions)}
     options = _table(value, name)
     for option, given in options.items():
         if option not in known:
-            raise ConfigurationError(f"{name}.{option}: unknown option")
+            raise ConfigurationError(f"{name}.{_key(option)}: unknown option")
         if type(given).__name__ != known[option]:
             raise ConfigurationError(f"{name}.{option}: must be of type {known[option]}")
     try:

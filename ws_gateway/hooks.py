@@ -83,24 +83,32 @@ class Hooks:
             The result as JSON text.
 
         Raises:
-            ReplyError: 104 for an unknown method, 100 if it raises, takes too long or returns
-                what JSON cannot say, or the error the method raised itself.
+            ReplyError: 104 for an unknown method, 107 for an argument that nests too deep, 100 if
+                the method raises, takes too long or returns what JSON cannot say, or the error it
+                raised itself.
         """
         function = self._methods.get(method)
         if function is None:
             raise ReplyError(ErrorCode.METHOD_NOT_FOUND)
-        argument = msgspec.json.decode(data) if data else None
+        try:
+            argument = msgspec.json.decode(data) if data else None
+        except RecursionError:
+            raise ReplyError(ErrorCode.BAD_REQUEST) from None
         # A task of its own, because hooks may use what needs one (timeouts, task groups).
         task = asyncio.ensure_future(self._run(function, caller, argument))
+        task.add_done_callback(_retrieve)
         try:
-            return await task
-        except ReplyError:
-            raise
-        except Exception as error:
-            logger.exception("hook failed", extra={"method": method})
-            raise ReplyError(ErrorCode.INTERNAL) from error
+            await asyncio.wait([task])
         finally:
             task.cancel()  # the caller has gone: nobody waits for the answer
+        try:
+            return task.result()
+        except ReplyError:
+            raise
+        # A hook may be cancelled from within; only above it would have been the caller.
+        except (Exception, asyncio.CancelledError) as error:
+            logger.exception("hook failed", extra={"method": method})
+            raise ReplyError(ErrorCode.INTERNAL) from error
 
     async def _run(self, function: RPCMethod, caller: Caller, argument: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
         async with asyncio.timeout(self._timeout):
@@ -118,6 +126,12 @@ class Hooks:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
+def _retrieve(task: asyncio.Task[bytes]) -> None:
+    # What a hook raises when nobody waits any more is not reported as forgotten.
+    if not task.cancelled():
+        task.exception()
+
+
 def load_hooks(path: str) -> Hooks:
     """Import ``module:object``.
 
@@ -127,8 +141,9 @@ def load_hooks(path: str) -> Hooks:
     module_name, _, attribute = path.partition(":")
     try:
         hooks = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"GATEWAY_HOOKS: cannot import {path!r}: {error}") from None
+    except Exception as error:  # it runs the operator's module: anything may come of that
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigurationError(f"GATEWAY_HOOKS: cannot import {path!r}: {reason}") from error
     if not isinstance(hooks, Hooks):
         raise ConfigurationError(f"GATEWAY_HOOKS: {path!r} is not a ws_gateway.hooks.Hooks")
     return hooks

@@ -38,8 +38,10 @@ class Hub:
 
     def add(self, channel: str, subscriber: Subscriber) -> None:
         """Subscribe; a subscriber is in a channel once."""
-        self._channels.setdefault(channel, {}).setdefault(subscriber.codec, set()).add(subscriber)
-        self.subscriptions += 1
+        group = self._channels.setdefault(channel, {}).setdefault(subscriber.codec, set())
+        if subscriber not in group:
+            group.add(subscriber)
+            self.subscriptions += 1
 
     def remove(self, channel: str, subscriber: Subscriber) -> bool:
         """Unsubscribe one that is subscribed, and say whether it was the channel's last."""

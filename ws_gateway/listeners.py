@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -61,19 +60,20 @@ def bind(addresses: Iterable[tuple[str, int]], *, variable: str) -> list[socket.
     bound: list[socket.socket] = []
     for host, port in addresses:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family)
-        bound.append(listener)
         try:
+            listener = socket.socket(family)  # fails on a machine without IPv6
+            bound.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((host, port))
             # Two may bind one address with SO_REUSEADDR; only one may listen.
             listener.listen(BACKLOG)
-        except OSError as error:
+        except (OSError, TypeError) as error:
             for opened in bound:
                 opened.close()
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            # A TypeError is a host name that cannot be encoded.
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigurationError(
                 f"{variable}: cannot listen on {host}:{port}: {reason}"
             ) from None

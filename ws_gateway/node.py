@@ -126,6 +126,9 @@ class Node:
     def join(self, member: Member) -> None:
         """Register a connection."""
         self._members[member.client] = member
+        if self.draining:
+            # Its handshake was under way when the drain began: the batches do not know it.
+            self.loop.call_soon(member.disconnect, DisconnectCode.SHUTDOWN)
 
     def leave(self, member: Member, channels: Iterable[str]) -> None:
         """Forget a connection and its subscriptions."""
@@ -159,7 +162,7 @@ class Node:
         Raises:
             ReplyError: 102 or 107 where a claim names a channel that cannot be.
         """
-        channels = list(credentials.channels)
+        channels = list(dict.fromkeys(credentials.channels))
         for channel in channels:
             self.channels.resolve(channel)
         personal = self.channels.personal_channel(credentials.user)
@@ -189,17 +192,17 @@ class Node:
             while missing := [name for name in channels if not self.broker.subscribed(name)]:
                 for name in missing:
                     await self.broker.subscribe(name)
+            if member.closed:
+                raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
+            for name in channels:
+                self.hub.add(name, member)
         except BrokerUnavailable as error:
             raise ReplyError(ErrorCode.INTERNAL) from error
         finally:
-            if member.closed:
-                for name in channels:
-                    if name not in self.hub:
-                        self.broker.unsubscribe(name)
-        if member.closed:
-            raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
-        for name in channels:
-            self.hub.add(name, member)
+            # What was asked for in vain, because another failed or the client has gone.
+            for name in channels:
+                if name not in self.hub:
+                    self.broker.unsubscribe(name)
 
     def unsubscribe(self, member: Member, channel: str) -> None:
         """End a subscription the connection has."""

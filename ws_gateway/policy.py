@@ -11,16 +11,19 @@ from ws_gateway.exceptions import ReplyError
 def check_subscribe(channels: Channels, credentials: Credentials, name: str) -> None:
     """Let a client subscribe, or raise.
 
-    Personal channels are subscribed by the server alone, whatever their namespace allows.
+    Personal channels are subscribed by the server alone, and private ones by a token for them,
+    whatever their namespace allows.
 
     Raises:
         ReplyError: 102 or 107 for the name, 103 where it is not allowed.
     """
     channel = channels.resolve(name)
-    if channel.personal:
+    if channel.personal or channel.private:
         raise ReplyError(ErrorCode.PERMISSION_DENIED)
     if channel.users:
-        allowed = channel.options.allow_user_limited_channels and credentials.user in channel.users
+        allowed = channel.options.allow_user_limited_channels and channel.is_limited_to(
+            credentials.user
+        )
     else:
         allowed = channel.options.allow_subscribe_for_client
     if not allowed:

@@ -13,7 +13,6 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import http
 import logging
 import urllib.parse
 from collections.abc import Callable, Iterable
@@ -22,7 +21,11 @@ from typing import Any
 import httptools
 from typing_extensions import override
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from ws_gateway.codes import DisconnectCode
@@ -136,6 +139,10 @@ def closing_sockets(state: ServerState) -> Deadlines:
     return _deadlines(state, "drawbridge_closing", _CLOSE_SECONDS)
 
 
+def _lingering(state: ServerState) -> Deadlines:
+    return _deadlines(state, "drawbridge_lingering", _LINGER_SECONDS)
+
+
 def _deadlines(state: ServerState, name: str, seconds: float) -> Deadlines:
     # uvicorn makes the protocol objects and gives them this state and nothing of ours; one per
     # server is what we need.
@@ -158,8 +165,9 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._deadlines = _deadlines(server_state, "drawbridge_requests", REQUEST_SECONDS)
+        self._lingering = _lingering(server_state)
         self._in_head = True
-        self._head_bytes = 0
+        self._overhead = 0  # bytes since the last piece of a body, or the end of a request
         self._refused = False
 
     @override
@@ -170,6 +178,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadlines.stop(self)
+        self._lingering.stop(self)
         super().connection_lost(exc)
 
     @override
@@ -177,8 +186,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         if self._refused:
             return
         self._unset_keepalive_if_required()
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._overhead += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -189,7 +197,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             if not self._refused:
                 self._refuse(400, "Invalid HTTP request")
             return
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+        if self._overhead > MAX_HEAD_BYTES:
             self._refuse(431, "Request head too large")
 
     @override
@@ -199,9 +207,14 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._deadlines.start(self)
 
     @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer is no header (RFC 9110 section 6.5.1)
+            super().on_header(name, value)
+
+    @override
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._head_bytes = 0
+        self._overhead = 0
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refuse(431, "Request head too large")
@@ -211,14 +224,25 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         super().on_headers_complete()
 
     @override
+    def on_body(self, body: bytes) -> None:
+        self._overhead = 0
+        super().on_body(body)
+
+    @override
     def on_message_complete(self) -> None:
+        self._overhead = 0
         self._deadlines.stop(self)
         super().on_message_complete()
 
     @override
     def expired(self) -> None:
-        logger.info("request timed out", extra={"address": self.client and self.client[0]})
-        self._refuse(408, "Request took too long")
+        if not self._refused:
+            self._refuse(408, "Request took too long")
+        elif self.transport.is_closing():
+            self.transport.abort()  # it has not read the answer
+        else:
+            self._lingering.start(self)
+            self.transport.close()
 
     def _refuse(self, status: int, text: str) -> None:
         self._refused = True
@@ -231,7 +255,14 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_response(status, text))
-        self.transport.close()
+        if cycle is not None:  # what the application has to say comes too late
+            cycle.disconnected = True
+            cycle.message_event.set()
+        # Closing with unread data would reset the connection, and lose the answer.
+        self._lingering.start(self)
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _upgrade(self, rest: bytes) -> None:
         cycle: RequestResponseCycle | None = self.cycle
@@ -245,6 +276,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             return
         self._deadlines.stop(self)
         self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment]  # they refer to each other
         handshake = Handshake(self.config, self.server_state, self.app_state)
         self.transport.set_protocol(handshake)
         handshake.begin(self.transport, scope, rest)
@@ -252,12 +284,13 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     def _websocket_scope(self) -> dict[str, Any]:
         # uvicorn stops filling the scope in when it sees an upgrade.
         parsed = httptools.parse_url(self.url)
-        path = urllib.parse.unquote(parsed.path.decode("ascii"))
+        raw_path = parsed.path or b"/"  # "http://host" is a target too (RFC 9112 section 3.2.2)
+        path = urllib.parse.unquote(raw_path.decode("ascii"))
         return dict(self.scope) | {
             "type": "websocket",
             "scheme": "wss" if self.scheme == "https" else "ws",
             "path": self.root_path + path,
-            "raw_path": self.root_path.encode() + parsed.path,
+            "raw_path": self.root_path.encode() + raw_path,
             "query_string": parsed.query or b"",
         }
 
@@ -271,8 +304,7 @@ def _response(status: int, body: str | bytes, headers: Iterable[tuple[bytes, byt
     if b"content-length" not in names:
         given.append((b"content-length", str(len(content)).encode()))
     lines = [name + b": " + value for name, value in given if name.lower() != b"connection"]
-    phrase = http.HTTPStatus(status).phrase.encode()
-    start = b"HTTP/1.1 %d %s" % (status, phrase)
+    start = STATUS_LINE[status].removesuffix(b"\r\n")
     return b"\r\n".join([start, *lines, b"connection: close", b"", content])
 
 
@@ -383,11 +415,12 @@ class Handshake(asyncio.Protocol):
             transport,
             FrameParser(max_message_bytes),
             closing=closing_sockets(self._state),
-            lingering=_deadlines(self._state, "drawbridge_lingering", _LINGER_SECONDS),
+            lingering=_lingering(self._state),
         )
         socket.open(open_connection)
         transport.set_protocol(socket)
         self._transport = None
+        self._scope = {}  # it refers to us
         if self._early:
             socket.data_received(bytes(self._early))
         return True
@@ -497,7 +530,7 @@ class Socket(asyncio.Protocol, Expiring):
         if receiver is None:
             return
         if opcode == CLOSE:
-            self._close_received(receiver, parse_close(payload))
+            self._close_received(parse_close(payload))
         elif self._code is not None:
             return  # closing: only the peer's close frame counts
         elif opcode == TEXT:
@@ -513,15 +546,20 @@ class Socket(asyncio.Protocol, Expiring):
             if opcode == PING and not self._stalled:
                 self._transport.write(frame(PONG, payload))
 
-    def _close_received(self, receiver: Receiver, code: int) -> None:
+    def _close_received(self, code: int) -> None:
         if self._code is None:
             # Our answer repeats the code; 1005 stands for none and is never sent.
             answer = DisconnectCode.NORMAL if code == 1005 else code  # noqa: PLR2004
             self._transport.write(close_frame(answer, ""))
-            receiver.lost(code)
         self._closing.start(self)  # a peer that does not read would keep close() waiting
         self._code = code
         self._transport.close()
+        self._lose(code)
+
+    def _lose(self, code: int) -> None:
+        receiver, self._receiver = self._receiver, None  # they refer to each other
+        if receiver is not None:
+            receiver.lost(code)
 
     @override
     def eof_received(self) -> None:
@@ -531,9 +569,7 @@ class Socket(asyncio.Protocol, Expiring):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing.stop(self)
         self._lingering.stop(self)
-        if self._receiver is not None:
-            self._receiver.lost(_ABNORMAL)
-            self._receiver = None  # they refer to each other
+        self._lose(_ABNORMAL)
 
     @override
     def pause_writing(self) -> None:

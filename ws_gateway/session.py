@@ -227,14 +227,15 @@ class Session:
                 if not self._refreshable or not request.token:
                     raise Disconnect(DisconnectCode.BAD_REQUEST, "refresh")
                 return request
-            case SubscribeRequest():
+            case SubscribeRequest(channel=channel) if channel:
                 self._check_subscribe(request)
             case SubRefreshRequest():
                 self._check_sub_refresh(request)
             case HistoryRequest(since=since) if since is not None and since.offset > _MAX_OFFSET:
                 raise Disconnect(DisconnectCode.BAD_REQUEST, "offset over 64 bits")
             case (
-                UnsubscribeRequest()
+                SubscribeRequest()
+                | UnsubscribeRequest()
                 | PublishRequest()
                 | PresenceRequest()
                 | PresenceStatsRequest()

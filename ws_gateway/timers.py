@@ -71,6 +71,11 @@ class TimerWheel:
         """Call nobody any more."""
         if self._handle is not None:
             self._handle.cancel()
+        self._handle = self._armed = None
+        for entries in self._slots.values():
+            for entry in entries:
+                entry.slot = None
+            entries.clear()
         self._slots.clear()
         self._order.clear()
 
@@ -86,13 +91,16 @@ class TimerWheel:
         self._handle = self._armed = None
         now = self._loop.time()
         while self._order and self._order[0] * self._resolution <= now:
-            entries = self._slots.pop(heapq.heappop(self._order))
-            for entry in entries:
+            slot = heapq.heappop(self._order)
+            entries = self._slots[slot]
+            # One by one, since each may cancel or move others of its own slot.
+            while entries:
+                entry = entries.pop()
                 entry.slot = None
-            for entry in entries:
                 try:
                     entry.tick(now)
                 except Exception:
                     # One connection's bug must not stop the clock of all the others.
                     logger.exception("timer failed")
+            self._slots.pop(slot, None)
         self._arm()

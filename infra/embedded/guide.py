@@ -19,15 +19,15 @@ Drawbridge is open at {origin}
 
 {users}
 
-In another terminal, in this directory, get a token as alice:
+In another terminal, in this directory:
 
+# 1. A token for alice
 TOKEN=$(curl -s --cacert {ca} {origin}/token \
 -d grant_type=password -d username=alice \
 --data-urlencode "password=$(sed -n 's/^alice://p' {file})" \
 | {python} -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')
 
-Then cross the bridge with the official Python SDK:
-
+# 2. Across the bridge with the official Python SDK
 {install}{python} - <<END
 import asyncio, ssl; from centrifuge import Client
 async def hello(client): await client.connect(); print(await client.rpc("echo", "hello")); \

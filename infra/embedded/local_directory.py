@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from ws_gateway.exceptions import ConfigurationError
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+# What neither a database URL nor the printed shell lines would have to quote.
+_PATH = re.compile(r"[A-Za-z0-9_./+,@=~-]+")
 
 
 class LocalDirectory:
@@ -17,9 +20,16 @@ class LocalDirectory:
 
     Args:
         directory: Relative to the working directory, as the printed lines will name it.
+
+    Raises:
+        ConfigurationError: The path has blanks or other special characters.
     """
 
     def __init__(self, directory: str) -> None:
+        if _PATH.fullmatch(directory) is None:
+            raise ConfigurationError(
+                "DRAWBRIDGE_LOCAL: must be a path of letters, digits and ._/+,@=~-"
+            )
         self._directory = Path(directory)
 
     def path(self, name: str) -> Path:
@@ -53,6 +63,8 @@ class LocalDirectory:
     def write(self, name: str, content: bytes, *, mode: int) -> None:
         """Replace a file in one step; it is never seen half written, nor with another mode.
 
+        Nothing is forced to the disk: what a power cut loses is made anew by the next start.
+
         Raises:
             ConfigurationError: It cannot be written.
         """
@@ -62,8 +74,6 @@ class LocalDirectory:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
                 draft.replace(self.path(name))
             except OSError:
                 draft.unlink(missing_ok=True)

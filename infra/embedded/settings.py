@@ -69,7 +69,7 @@ def auth_settings(
     """Read the auth service's settings.
 
     Raises:
-        ConfigurationError: The auth service's; one is wrong.
+        ConfigurationError: One is wrong, or is meant for production.
     """
     defaults = {
         "AUTH_ISSUER": str(origin),
@@ -78,7 +78,12 @@ def auth_settings(
     }
     if not environment.get("AUTH_DATABASE_URL_FILE"):
         defaults["AUTH_DATABASE_URL"] = f"sqlite+aiosqlite:///{local.path('auth.db')}"
-    return auth_service.settings.Settings.from_environment(_beneath(environment, defaults))
+    settings = auth_service.settings.Settings.from_environment(_beneath(environment, defaults))
+    if settings.environment == "production":
+        raise ConfigurationError(
+            "AUTH_ENVIRONMENT: production takes no demo users, and this server makes some"
+        )
+    return settings
 
 
 def gateway_settings(

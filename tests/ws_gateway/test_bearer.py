@@ -5,17 +5,17 @@ from __future__ import annotations
 import gc
 import json
 import time
-import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import Depends, FastAPI, Security, WebSocket
-from httpx import Response
+from httpx2 import Response
 from jose import jwk, jwt
 from jose.backends.base import Key
 from starlette.requests import HTTPConnection
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from ws_gateway.bearer import (
     Admission,
@@ -26,10 +26,6 @@ from ws_gateway.bearer import (
     Verifier,
 )
 from ws_gateway.exceptions import ConfigurationError, HandshakeRejected, InvalidToken
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # Starlette's client would rather have httpx2.
-    from starlette.testclient import TestClient, WebSocketDenialResponse
 
 ORIGIN = "https://app.example.com"
 KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]

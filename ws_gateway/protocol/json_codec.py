@@ -13,6 +13,7 @@ from ws_gateway.protocol.messages import Command, Reply
 _decode = msgspec.json.Decoder(Command).decode
 _encode = msgspec.json.Encoder().encode
 _validate = msgspec.json.Decoder().decode
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 class JSONCodec:
@@ -23,7 +24,7 @@ class JSONCodec:
     ping = frame(TEXT, b"{}")
 
     def decode(self, message: bytes) -> list[Command]:
-        """Read the commands of one message that is known to be UTF-8.
+        """Read the commands of one message.
 
         One trailing newline is tolerated, a blank line is not.
 
@@ -34,7 +35,7 @@ class JSONCodec:
             if b"\n" not in message:
                 return [_decode(message)]
             return [_decode(line) for line in message.removesuffix(b"\n").split(b"\n")]
-        except (msgspec.MsgspecError, RecursionError):
+        except _UNREADABLE:
             raise Disconnect(DisconnectCode.BAD_REQUEST, "undecodable command") from None
 
     def check_data(self, data: Raw) -> bool:
@@ -45,7 +46,7 @@ class JSONCodec:
         """
         try:
             _validate(data)
-        except (msgspec.MsgspecError, RecursionError):
+        except _UNREADABLE:
             return False
         return True
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
-import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jose import jwk, jwt
 from jose.backends.base import Key
+from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
+from starlette.websockets import WebSocketDisconnect
 
 from docs.examples import own_endpoint
 from ws_gateway.bearer import Verifier
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # Starlette's client would rather have httpx2.
-    from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
-    from starlette.websockets import WebSocketDisconnect
 
 ORIGIN = "https://localhost:8443"
 KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
@@ -141,3 +140,19 @@ def echoed(socket: WebSocketTestSession, text: str) -> str:
     """Send a text and return what comes back."""
     socket.send_text(text)
     return socket.receive_text()
+
+
+def test_it_is_found_by_a_server_started_anywhere(tmp_path: Path) -> None:
+    """The command in its text puts only the examples' folder on the path, not the project's."""
+    examples = Path(own_endpoint.__file__).parent
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import own_endpoint"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(examples)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,121 @@
+"""What Prometheus reads."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from ws_gateway.metrics import Metrics
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """A process that has done nothing yet."""
+    return Metrics(CollectorRegistry(), "1.2.3")
+
+
+def scrape(metrics: Metrics) -> dict[str, Metric]:
+    """Return what a scrape shows, by name."""
+    text = generate_latest(metrics.registry).decode()
+    families = text_string_to_metric_families(text)
+    # When a histogram was made comes as a family of its own.
+    return {found.name: found for found in families if not found.name.endswith("_created")}
+
+
+def samples(metrics: Metrics, family: str, sample: str) -> dict[tuple[str, ...], float]:
+    """Return the values of one sample, by its labels."""
+    return {
+        tuple(found.labels.values()): found.value
+        for found in scrape(metrics)[family].samples
+        if found.name == sample
+    }
+
+
+def test_names_are_those_of_the_design(metrics: Metrics) -> None:
+    """Prefix, base unit, and every one with a text."""
+    metrics.gauge("gateway_connections", "Open connections.", lambda: 3)
+    families = scrape(metrics)
+
+    assert set(families) == {
+        "gateway_build_info",
+        "gateway_command_errors",
+        "gateway_connection_duration_seconds",
+        "gateway_connections",
+        "gateway_disconnects",
+        "gateway_handshakes",
+        "gateway_jwks_refresh",
+        "gateway_messages_received",
+        "gateway_messages_sent",
+    }
+    assert all(family.documentation for family in families.values())
+
+
+def test_plain_numbers_become_counters(metrics: Metrics) -> None:
+    """The hot path adds to integers."""
+    metrics.messages_sent += 5
+    metrics.messages_received["publish"] += 2
+    metrics.disconnects[3001] += 3
+    metrics.command_errors[103] += 1
+
+    assert samples(metrics, "gateway_messages_sent", "gateway_messages_sent_total") == {(): 5}
+    assert samples(metrics, "gateway_messages_received", "gateway_messages_received_total") == {
+        ("publish",): 2
+    }
+    assert samples(metrics, "gateway_disconnects", "gateway_disconnects_total") == {("3001",): 3}
+    assert samples(metrics, "gateway_command_errors", "gateway_command_errors_total") == {
+        ("103",): 1
+    }
+
+
+def test_labels_are_bounded(metrics: Metrics) -> None:
+    """Never a user, a connection or a channel."""
+    metrics.handshakes.labels("ok").inc()
+    metrics.jwks_refreshes.labels("error").inc()
+    metrics.messages_received["rpc"] += 1
+    metrics.disconnects[1006] += 1
+    metrics.command_errors[100] += 1
+
+    labels = {
+        name
+        for family in scrape(metrics).values()
+        for sample in family.samples
+        for name in sample.labels
+    }
+    assert labels == {"code", "le", "result", "type", "version"}
+
+
+def test_gauge_is_read_at_the_scrape(metrics: Metrics) -> None:
+    """Not when it changes; also a truth value is a number."""
+    draining = False
+    metrics.gauge("gateway_draining", "1 while draining.", lambda: draining)
+    before = samples(metrics, "gateway_draining", "gateway_draining")
+    draining = True
+
+    assert before == {(): 0}
+    assert samples(metrics, "gateway_draining", "gateway_draining") == {(): 1}
+
+
+def test_durations_are_a_histogram(metrics: Metrics) -> None:
+    """From seconds to a day."""
+    metrics.connection_seconds.observe(5000)
+
+    name = "gateway_connection_duration_seconds"
+    buckets = samples(metrics, name, f"{name}_bucket")
+    assert buckets["3600.0",] == 0
+    assert buckets["14400.0",] == 1
+    assert samples(metrics, name, f"{name}_sum") == {(): 5000}
+
+
+def test_build_is_named(metrics: Metrics) -> None:
+    """Two versions run side by side during a rollout."""
+    assert samples(metrics, "gateway_build_info", "gateway_build_info") == {("1.2.3",): 1}
+
+
+def test_two_gateways_do_not_share_numbers(metrics: Metrics) -> None:
+    """One registry each, so that tests and workers do not meet."""
+    other = Metrics(CollectorRegistry(), "1.2.3")
+    metrics.messages_sent += 1
+
+    assert samples(other, "gateway_messages_sent", "gateway_messages_sent_total") == {(): 0}

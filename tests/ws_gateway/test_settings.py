@@ -1,0 +1,300 @@
+"""The environment: typed, bounded, and refused in one line that names the variable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from ws_gateway.exceptions import ConfigurationError
+from ws_gateway.settings import Settings
+
+ENTRY = {"issuer": "https://a.example", "jwks_url": "https://a.example/k", "audience": "us"}
+
+
+def read(**variables: str) -> Settings:
+    """Read an environment of these variables, without their prefix."""
+    return Settings.from_environment({f"GATEWAY_{name}": text for name, text in variables.items()})
+
+
+def refusal(**variables: str) -> str:
+    """Return the line that such an environment is refused with."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(**variables)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
+
+
+class TestValues:
+    """Each variable, as it is written."""
+
+    def test_nothing_is_needed(self) -> None:
+        """A bare laptop: loopback only, the embedded token service, no channels, no hooks."""
+        settings = read()
+
+        assert settings.bind == (("127.0.0.1", 8011),)
+        assert settings.internal_bind == (("127.0.0.1", 9011),)
+        assert [entry.issuer for entry in settings.issuers] == ["https://localhost:8443"]
+        assert settings.issuers[0].typ == "at+jwt"
+        assert settings.issuers[0].scope == "connect"
+        assert settings.origins == ("https://localhost:8443",)
+        assert settings.channels_file is None
+        assert settings.hooks == ""
+        assert settings.query_token is False
+
+    def test_times_default_to_those_of_the_protocol(self) -> None:
+        """The design's table of settings."""
+        settings = read()
+
+        assert settings.max_token_seconds == 86_400
+        assert settings.connect_timeout_seconds == 10
+        assert settings.expiry_grace_seconds == 25
+        assert settings.ping_interval == 25
+        assert settings.pong_timeout == 8
+
+    @pytest.mark.parametrize(
+        ("name", "text", "value"),
+        [
+            ("BIND", "0.0.0.0:80", (("0.0.0.0", 80),)),  # noqa: S104 - a value, not a socket
+            ("BIND", " a:1 , [::1]:2 ", (("a", 1), ("::1", 2))),
+            ("INTERNAL_BIND", "127.0.0.1:0", (("127.0.0.1", 0),)),
+            ("MAX_TOKEN_SECONDS", "60", 60),
+            ("ORIGINS", "https://a, https://b:1", ("https://a", "https://b:1")),
+            ("CHANNELS_FILE", "/a/b.toml", Path("/a/b.toml")),
+            ("HOOKS", "package.module:name", "package.module:name"),
+            ("QUERY_TOKEN", "1", True),
+            ("QUERY_TOKEN", "0", False),
+            ("DRAIN_SECONDS", "0", 0),
+            ("CONNECT_TIMEOUT_SECONDS", "0.5", 0.5),
+            ("EXPIRY_GRACE_SECONDS", "0", 0),
+            ("PING_INTERVAL", "8.5", 8.5),
+            ("PONG_TIMEOUT", "24.9", 24.9),
+            ("MAX_MESSAGE_BYTES", "1024", 1024),
+            ("MAX_CHANNELS", "1", 1),
+            ("MAX_QUEUE_BYTES", "65536", 65_536),
+            ("MAX_STALL_SECONDS", "86400", 86_400),
+            ("MAX_UNAUTHENTICATED", "1", 1),
+            ("MAX_UNAUTHENTICATED_PER_ADDRESS", "1", 1),
+            ("LOG_LEVEL", "DEBUG", "DEBUG"),
+        ],
+    )
+    def test_good_value_is_read(self, name: str, text: str, value: object) -> None:
+        """Also at its bounds."""
+        assert getattr(read(**{name: text}), name.lower()) == value
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("BIND", "127.0.0.1"),
+            ("BIND", ":80"),
+            ("BIND", "a:b"),
+            ("BIND", "a:-1"),
+            ("BIND", "a:65536"),
+            ("BIND", "a:" + "9" * 5000),
+            ("BIND", "a:٣"),
+            ("BIND", "a:1,b"),
+            ("BIND", ","),
+            ("INTERNAL_BIND", "a"),
+            ("MAX_TOKEN_SECONDS", "59"),
+            ("MAX_TOKEN_SECONDS", "soon"),
+            ("HOOKS", "module"),
+            ("HOOKS", "module:name:more"),
+            ("HOOKS", "module:name\n"),
+            ("QUERY_TOKEN", "perhaps"),
+            ("DRAIN_SECONDS", "-1"),
+            ("DRAIN_SECONDS", "3601"),
+            ("DRAIN_SECONDS", "nan"),
+            ("CONNECT_TIMEOUT_SECONDS", "0"),
+            ("EXPIRY_GRACE_SECONDS", "-1"),
+            ("PING_INTERVAL", "0"),
+            ("PING_INTERVAL", "inf"),
+            ("PONG_TIMEOUT", "nan"),
+            ("PONG_TIMEOUT", "25"),
+            ("MAX_MESSAGE_BYTES", "1023"),
+            ("MAX_MESSAGE_BYTES", "16777217"),
+            ("MAX_CHANNELS", "0"),
+            ("MAX_CHANNELS", "1.5"),
+            ("MAX_QUEUE_BYTES", "65535"),
+            ("MAX_STALL_SECONDS", "0"),
+            ("MAX_UNAUTHENTICATED", "0"),
+            ("MAX_UNAUTHENTICATED_PER_ADDRESS", "0"),
+            ("LOG_LEVEL", "debug"),
+            ("LOG_LEVEL", "INFO\n"),
+        ],
+    )
+    def test_bad_value_is_one_line_that_names_the_variable(self, name: str, text: str) -> None:
+        """A wrong deployment stops at its start with a sentence."""
+        assert refusal(**{name: text}).startswith(f"GATEWAY_{name}: ")
+
+    @given(
+        st.sampled_from(sorted(Settings.model_fields)),
+        st.text(max_size=40).filter(lambda text: "\0" not in text),
+    )
+    def test_any_text_is_a_value_or_one_line(self, field: str, text: str) -> None:
+        """No text in the environment ends in a traceback."""
+        variable, line = f"GATEWAY_{field.upper()}", ""
+        try:
+            Settings.from_environment({variable: text})
+        except ConfigurationError as error:
+            line = str(error)
+
+        assert line.startswith(f"{variable}: ") or not line
+        assert "\n" not in line
+
+    def test_pong_must_come_before_the_next_ping(self) -> None:
+        """Else two pings would wait for an answer at once; both numbers are said."""
+        line = refusal(PING_INTERVAL="5", PONG_TIMEOUT="6")
+
+        assert line == "GATEWAY_PONG_TIMEOUT: must be less than GATEWAY_PING_INTERVAL (6 >= 5)"
+
+    def test_empty_value_counts_as_none(self) -> None:
+        """As compose and Kubernetes write what is not set."""
+        assert read(HOOKS="", CHANNELS_FILE="", BIND="") == read()
+
+    def test_settings_do_not_change(self) -> None:
+        """They are read once."""
+        with pytest.raises(ValueError, match="frozen"):
+            read().hooks = "a:b"
+
+
+class TestNames:
+    """Which variables are ours."""
+
+    @pytest.mark.parametrize("name", ["BINDS", "X", "", "SERVICE", "PORTS"])
+    def test_unknown_variable_is_refused(self, name: str) -> None:
+        """A misspelt limit would silently be none."""
+        assert refusal(**{name: "1"}) == f"GATEWAY_{name}: unknown setting"
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "PORT",
+            "PORT_8080_TCP",
+            "PORT_8080_TCP_ADDR",
+            "SERVICE_HOST",
+            "SERVICE_PORT",
+            "SERVICE_PORT_HTTP",
+        ],
+    )
+    def test_service_links_of_kubernetes_are_ignored(self, name: str) -> None:
+        """A Service called "gateway" puts them into every pod of its namespace."""
+        assert read(**{name: "tcp://10.0.0.1:8080"}) == read()
+
+    def test_other_variables_are_not_ours(self) -> None:
+        """The prefix tells."""
+        assert Settings.from_environment({"PATH": "/bin", "AUTH_X": "1"}) == read()
+
+    def test_environment_of_the_process_is_the_default(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What ``python -m ws_gateway`` reads."""
+        monkeypatch.setenv("GATEWAY_MAX_CHANNELS", "7")
+
+        assert Settings.from_environment().max_channels == 7
+
+
+class TestIssuers:
+    """``GATEWAY_ISSUERS``: JSON, and strict about it."""
+
+    def test_entries_are_read(self) -> None:
+        """Other providers have other habits."""
+        other = {"issuer": "b", "jwks_url": "c", "audience": "d", "typ": "JWT", "scope": ""}
+        settings = read(ISSUERS=json.dumps([ENTRY | {"user_prefix": "a"}, other]))
+
+        first, second = settings.issuers
+        assert (first.issuer, first.user_prefix, first.typ) == (ENTRY["issuer"], "a", "at+jwt")
+        assert (second.typ, second.scope, second.user_prefix) == ("JWT", "", "")
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "{",
+            "[",
+            "https://a.example",
+            "null",
+            "{}",
+            "[1]",
+            "[[]]",
+            "[]",
+            json.dumps(ENTRY),
+        ],
+    )
+    def test_what_is_no_list_of_entries_is_refused(self, value: str) -> None:
+        """Nothing in between is guessed."""
+        assert refusal(ISSUERS=value).startswith("GATEWAY_ISSUERS: ")
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"audience": None}, "audience"),
+            ({"jwks_url": 1}, "jwks_url"),
+            ({"colour": "red"}, "colour"),
+            ({"user_prefix": ["a"]}, "user_prefix"),
+        ],
+    )
+    def test_wrong_member_is_named(self, change: dict[str, Any], named: str) -> None:
+        """Also one that nobody knows: it may be a misspelt one."""
+        line = refusal(ISSUERS=json.dumps([ENTRY | change]))
+
+        assert line.startswith(f"GATEWAY_ISSUERS: {named}: ")
+
+    def test_missing_member_is_named(self) -> None:
+        """Each entry needs three."""
+        entry = {name: value for name, value in ENTRY.items() if name != "audience"}
+
+        assert refusal(ISSUERS=json.dumps([entry])) == "GATEWAY_ISSUERS: audience: Field required"
+
+    def test_value_is_not_repeated(self) -> None:
+        """A URL may hold a password."""
+        line = refusal(ISSUERS=json.dumps([ENTRY | {"jwks_url": ["https://user:secret@host"]}]))
+
+        assert "secret" not in line
+
+
+class TestChannelsFile:
+    """``GATEWAY_CHANNELS_FILE``."""
+
+    def test_without_a_file_there_are_no_channels(self) -> None:
+        """Nothing is allowed that nobody wrote down."""
+        channels = read().load_channels()
+
+        assert channels.namespaces == {}
+        assert not channels.without_namespace.allow_subscribe_for_client
+
+    def test_file_is_read(self, tmp_path: Path) -> None:
+        """TOML, UTF-8."""
+        path = tmp_path / "channels.toml"
+        path.write_text("[namespaces.room]\nallow_subscribe_for_client = true  # größer\n", "utf-8")
+
+        channels = read(CHANNELS_FILE=str(path)).load_channels()
+
+        assert channels.namespaces["room"].allow_subscribe_for_client
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"[", b"\xff", b"[nonsense]\n", b"[namespaces.room]\nallow_all = true\n", b"a = 1"],
+    )
+    def test_bad_file_is_one_line_with_variable_and_path(
+        self, tmp_path: Path, content: bytes
+    ) -> None:
+        """Where to look is the first thing to say."""
+        path = tmp_path / "channels.toml"
+        path.write_bytes(content)
+
+        with pytest.raises(ConfigurationError) as caught:
+            read(CHANNELS_FILE=str(path)).load_channels()
+
+        line = str(caught.value)
+        assert line.startswith(f"GATEWAY_CHANNELS_FILE: {path}: ")
+        assert "\n" not in line
+
+    def test_file_that_cannot_be_read_is_said_to_be(self, tmp_path: Path) -> None:
+        """Missing, or a folder."""
+        with pytest.raises(ConfigurationError, match="No such file or directory"):
+            read(CHANNELS_FILE=str(tmp_path / "missing")).load_channels()
+        with pytest.raises(ConfigurationError, match="Is a directory"):
+            read(CHANNELS_FILE=str(tmp_path)).load_channels()

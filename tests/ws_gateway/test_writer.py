@@ -1,0 +1,232 @@
+"""Frames leave joined, once per turn of the loop, in order; what is not taken is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from typing_extensions import override
+
+from tests.ws_gateway.conftest import RecordingTransport
+from ws_gateway.writer import Flusher, WriteLimits, Writer
+
+LIMITS = WriteLimits(max_queue_bytes=100, max_stall_seconds=5)
+
+
+class Turns:
+    """An event loop of which only ``call_soon`` is needed."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+        self.calls = 0
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """See AbstractEventLoop."""
+        self.calls += 1
+        self.callbacks.append(callback)
+
+    def turn(self) -> None:
+        """Run what is ready now, not what that makes ready."""
+        ready, self.callbacks = self.callbacks, []
+        for callback in ready:
+            callback()
+
+
+class RecordingWriter(Writer):
+    """Notes when it was found slow."""
+
+    __slots__ = ("cut", "recording")
+
+    def __init__(self, flusher: Flusher) -> None:
+        self.recording = RecordingTransport()
+        super().__init__(self.recording, flusher, LIMITS)
+        self.cut = 0
+
+    @override
+    def slow(self) -> None:
+        self.cut += 1
+
+    @property
+    def writes(self) -> list[bytes]:
+        """What the transport was given."""
+        return self.recording.writes
+
+
+@pytest.fixture
+def turns() -> Turns:
+    """A loop."""
+    return Turns()
+
+
+@pytest.fixture
+def flusher(turns: Turns) -> Flusher:
+    """The process's."""
+    return Flusher(turns.call_soon)
+
+
+@pytest.fixture
+def writer(flusher: Flusher) -> RecordingWriter:
+    """One connection's."""
+    return RecordingWriter(flusher)
+
+
+class TestJoining:
+    """The only large lever on the cost of a delivery (design section 5)."""
+
+    def test_nothing_is_written_before_the_turn_ends(
+        self, writer: RecordingWriter, turns: Turns
+    ) -> None:
+        """More may come."""
+        writer.send(b"a")
+        assert writer.writes == []
+
+        turns.turn()
+
+        assert writer.writes == [b"a"]
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 100])
+    def test_frames_of_one_turn_are_one_write_in_order(
+        self, writer: RecordingWriter, turns: Turns, count: int
+    ) -> None:
+        """As they were queued."""
+        frames = [b"%d;" % number for number in range(count)]
+        for frame in frames:
+            writer.send(frame)
+
+        turns.turn()
+
+        assert writer.writes == [b"".join(frames)]
+
+    def test_frames_of_two_turns_are_two_writes(
+        self, writer: RecordingWriter, turns: Turns
+    ) -> None:
+        """Nothing is held back for company."""
+        for frame in (b"a", b"b"):
+            writer.send(frame)
+            turns.turn()
+
+        assert writer.writes == [b"a", b"b"]
+
+    def test_frame_queued_while_flushing_waits_a_turn(self, flusher: Flusher, turns: Turns) -> None:
+        """A writer that answers a write does not keep the loop."""
+        writer = RecordingWriter(flusher)
+
+        class Answering(RecordingWriter):
+            @override
+            def flush(self) -> bool:
+                writer.send(b"answer")
+                return super().flush()
+
+        Answering(flusher).send(b"a")
+
+        turns.turn()
+        assert writer.writes == []
+        turns.turn()
+        assert writer.writes == [b"answer"]
+
+    def test_one_callback_serves_all_writers_of_a_turn(
+        self, flusher: Flusher, turns: Turns
+    ) -> None:
+        """However many connections and frames."""
+        writers = [RecordingWriter(flusher) for _ in range(50)]
+        for writer in writers * 3:
+            writer.send(b"x")
+
+        turns.turn()
+
+        assert turns.calls == 1
+        assert all(writer.writes == [b"xxx"] for writer in writers)
+        turns.turn()
+        assert turns.calls == 1
+
+    def test_flush_writes_at_once(self, writer: RecordingWriter, turns: Turns) -> None:
+        """Before a close frame; the turn's end finds nothing left."""
+        writer.send(b"a")
+        writer.send(b"b")
+
+        assert writer.flush()
+        turns.turn()
+
+        assert writer.writes == [b"ab"]
+
+    def test_flush_of_nothing_writes_nothing(self, writer: RecordingWriter) -> None:
+        """Not even an empty write."""
+        assert writer.flush()
+        assert writer.writes == []
+
+    def test_discarded_frames_are_not_written(self, writer: RecordingWriter, turns: Turns) -> None:
+        """The socket is gone; the writer can still be used by the turn's end."""
+        writer.send(b"a")
+        writer.send(b"b")
+
+        writer.discard()
+        turns.turn()
+
+        assert writer.writes == []
+
+    def test_frame_after_a_discard_is_written_once(
+        self, writer: RecordingWriter, turns: Turns
+    ) -> None:
+        """Although the writer is then listed twice."""
+        writer.send(b"a")
+        writer.discard()
+        writer.send(b"b")
+
+        turns.turn()
+
+        assert writer.writes == [b"b"]
+
+
+class TestSlowReader:
+    """Promise 3: a bounded number of bytes, and never another's delay."""
+
+    def test_reader_that_keeps_up_is_not_asked(self, writer: RecordingWriter, turns: Turns) -> None:
+        """One large write is no lag."""
+        writer.recording.unread = 1_000_000
+        writer.send(b"a")
+
+        turns.turn()
+
+        assert writer.cut == 0
+
+    @pytest.mark.parametrize(("unread", "cut"), [(100, 0), (101, 1)])
+    def test_reader_that_lags_has_a_limit_in_bytes(
+        self, writer: RecordingWriter, turns: Turns, unread: int, cut: int
+    ) -> None:
+        """What the kernel has not taken."""
+        writer.stalled_since = 1.0
+        writer.recording.unread = unread
+        writer.send(b"a")
+
+        turns.turn()
+
+        assert writer.cut == cut
+        assert writer.writes == [b"a"]
+
+    def test_flush_says_whether_it_was_cut(self, writer: RecordingWriter) -> None:
+        """Then no close frame can follow."""
+        writer.stalled_since = 1.0
+        writer.recording.unread = 101
+        writer.send(b"a")
+
+        assert not writer.flush()
+
+    def test_others_are_written_in_the_same_turn(self, flusher: Flusher, turns: Turns) -> None:
+        """Before and behind it in the list."""
+        writers = [RecordingWriter(flusher) for _ in range(3)]
+        writers[1].stalled_since = 1.0
+        writers[1].recording.unread = 101
+        for writer in writers:
+            writer.send(b"a")
+
+        turns.turn()
+
+        assert [writer.writes for writer in writers] == [[b"a"]] * 3
+        assert [writer.cut for writer in writers] == [0, 1, 0]
+
+    def test_plain_writer_leaves_the_answer_to_the_connection(self, flusher: Flusher) -> None:
+        """It knows no code to close with."""
+        writer = Writer(RecordingTransport(), flusher, LIMITS)
+
+        with pytest.raises(NotImplementedError):
+            writer.slow()
