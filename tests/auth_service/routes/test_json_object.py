@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, strategies as st
 
@@ -62,7 +62,7 @@ def test_no_body_breaks_it(body: bytes) -> None:
     assert all(members.values())
 
 
-async def test_the_refusal_does_not_repeat_the_body(http: httpx.AsyncClient) -> None:
+async def test_the_refusal_does_not_repeat_the_body(http: httpx2.AsyncClient) -> None:
     """It may be a password."""
     answer = await http.post(
         "/session",

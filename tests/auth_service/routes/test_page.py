@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-import httpx
+import httpx2
 import pytest
 
 
-async def test_the_page_runs_nothing_but_its_own_files(http: httpx.AsyncClient) -> None:
+async def test_the_page_runs_nothing_but_its_own_files(http: httpx2.AsyncClient) -> None:
     """Its policy forbids anything inline, from elsewhere and around it; no cache keeps it."""
     answer = await http.get("/login")
 
@@ -25,7 +25,7 @@ async def test_the_page_runs_nothing_but_its_own_files(http: httpx.AsyncClient) 
     assert not re.search(r"<style|<script(?![^>]* src=)| on\w+=|https?:", answer.text)
 
 
-async def test_a_password_manager_finds_its_way(http: httpx.AsyncClient) -> None:
+async def test_a_password_manager_finds_its_way(http: httpx2.AsyncClient) -> None:
     """The fields say what they are, and the form could never put them into an address."""
     text = (await http.get("/login")).text
 
@@ -34,7 +34,7 @@ async def test_a_password_manager_finds_its_way(http: httpx.AsyncClient) -> None
     assert 'method="post"' in text
 
 
-async def test_what_the_page_loads_is_there(http: httpx.AsyncClient) -> None:
+async def test_what_the_page_loads_is_there(http: httpx2.AsyncClient) -> None:
     """Each file with its right type, since browsers are told not to guess."""
     names = re.findall(r'"(/static/auth/[^"]+)"', (await http.get("/login")).text)
     types = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -47,7 +47,7 @@ async def test_what_the_page_loads_is_there(http: httpx.AsyncClient) -> None:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_a_file_that_did_not_change_is_not_sent_again(http: httpx.AsyncClient) -> None:
+async def test_a_file_that_did_not_change_is_not_sent_again(http: httpx2.AsyncClient) -> None:
     """RFC 9110 section 13.1.2; also in the weak form that proxies make of it."""
     first = await http.get("/static/auth/login.css")
     etag = first.headers["ETag"]
@@ -74,7 +74,7 @@ async def test_a_file_that_did_not_change_is_not_sent_again(http: httpx.AsyncCli
         "sub/login.css",
     ],
 )
-async def test_nothing_else_is_served(http: httpx.AsyncClient, name: str) -> None:
+async def test_nothing_else_is_served(http: httpx2.AsyncClient, name: str) -> None:
     """The files are known from the start; a path only chooses among them."""
     assert (await http.get(f"/static/auth/{name}")).status_code == 404
 

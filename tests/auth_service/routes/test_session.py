@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from http.cookies import SimpleCookie
 
-import httpx
+import httpx2
 import pytest
 
 from auth_service.app import Service, create_app, open_service
@@ -29,14 +29,14 @@ FOREIGN = [
     "https://localhost:8443.evil.example",
     f"{ORIGIN}, {ORIGIN}",
 ]
-LogIn = Callable[..., Awaitable[httpx.Response]]
+LogIn = Callable[..., Awaitable[httpx2.Response]]
 
 
 @pytest.fixture
-def log_in(http: httpx.AsyncClient, alice: User, password: str) -> LogIn:
+def log_in(http: httpx2.AsyncClient, alice: User, password: str) -> LogIn:
     """Log in as alice by JSON; keywords replace members and None leaves one out."""
 
-    async def send(**changes: object) -> httpx.Response:
+    async def send(**changes: object) -> httpx2.Response:
         members = {"username": alice.username, "password": password, **changes}
         body = {name: value for name, value in members.items() if value is not None}
         return await http.post("/session", json=body, headers={"Origin": ORIGIN})
@@ -49,14 +49,14 @@ def _hashes(service: Service) -> float:
     return service.metrics.registry.get_sample_value(name) or 0.0
 
 
-def _cookies(answer: httpx.Response) -> SimpleCookie:
+def _cookies(answer: httpx2.Response) -> SimpleCookie:
     cookies: SimpleCookie = SimpleCookie()
     for header in answer.headers.get_list("set-cookie"):
         cookies.load(header)
     return cookies
 
 
-def _assert_refused(answer: httpx.Response, status: int, error: str) -> None:
+def _assert_refused(answer: httpx2.Response, status: int, error: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert answer.json().keys() == {"error", "error_description"}
     assert "Set-Cookie" not in answer.headers
@@ -64,7 +64,7 @@ def _assert_refused(answer: httpx.Response, status: int, error: str) -> None:
 
 
 async def test_the_right_password_gets_a_cookie_of_this_very_host(
-    service: Service, log_in: LogIn, http: httpx.AsyncClient
+    service: Service, log_in: LogIn, http: httpx2.AsyncClient
 ) -> None:
     """Unseen by scripts, over TLS, for no other site and no other host, as long as the token."""
     answer = await log_in()
@@ -84,7 +84,7 @@ async def test_the_right_password_gets_a_cookie_of_this_very_host(
 
 
 async def test_unknown_wrong_and_disabled_are_one_answer(
-    service: Service, log_in: LogIn, http: httpx.AsyncClient, password: str
+    service: Service, log_in: LogIn, http: httpx2.AsyncClient, password: str
 ) -> None:
     """The same as that of /token, at the same cost."""
     gone = await service.add_user("gone", password)
@@ -126,7 +126,7 @@ async def test_bad_members_are_refused_before_any_hash(
 
 @pytest.mark.parametrize("origin", FOREIGN)
 async def test_a_foreign_page_is_refused(
-    service: Service, http: httpx.AsyncClient, alice: User, password: str, origin: str
+    service: Service, http: httpx2.AsyncClient, alice: User, password: str, origin: str
 ) -> None:
     """Login CSRF and log-out CSRF: the origin is compared exactly, none is foreign as well."""
     before = _hashes(service)
@@ -139,7 +139,7 @@ async def test_a_foreign_page_is_refused(
     assert _hashes(service) == before
 
 
-async def test_two_origins_are_foreign(http: httpx.AsyncClient) -> None:
+async def test_two_origins_are_foreign(http: httpx2.AsyncClient) -> None:
     """No browser sends two, and nobody should have to know which one counts."""
     headers = [("Origin", ORIGIN), ("Origin", "https://evil.example")]
 
@@ -151,7 +151,7 @@ async def test_two_origins_are_foreign(http: httpx.AsyncClient) -> None:
     ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", ""],
 )
 async def test_what_a_form_can_send_is_refused(
-    http: httpx.AsyncClient, alice: User, password: str, content_type: str
+    http: httpx2.AsyncClient, alice: User, password: str, content_type: str
 ) -> None:
     """The three types that need no permission across sites (Fetch, CORS-safelisted), and none."""
     body = f'{{"username": "{alice.username}", "password": "{password}"}}'
@@ -164,7 +164,7 @@ async def test_what_a_form_can_send_is_refused(
     _assert_refused(answer, 400, "invalid_request")
 
 
-async def test_no_other_site_is_permitted_to_ask(http: httpx.AsyncClient) -> None:
+async def test_no_other_site_is_permitted_to_ask(http: httpx2.AsyncClient) -> None:
     """A browser's preflight gets no permission."""
     answer = await http.options(
         "/session",
@@ -184,7 +184,7 @@ async def test_a_body_too_large_is_413(log_in: LogIn) -> None:
 
 
 async def test_the_client_is_the_page_whatever_the_request_says(
-    service: Service, http: httpx.AsyncClient, alice: User, password: str
+    service: Service, http: httpx2.AsyncClient, alice: User, password: str
 ) -> None:
     """A browser cannot borrow another client's permissions."""
     answer = await http.post(
@@ -207,15 +207,15 @@ async def test_without_a_default_client_nobody_logs_in(settings: Settings) -> No
     bare = settings.model_copy(update={"default_client": ""})
     cheap = HashParameters(memory_kib=8, passes=1, lanes=1)
     async with open_service(bare, hash_parameters=cheap) as service:
-        transport = httpx.ASGITransport(create_app(service))
-        async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as http:
+        transport = httpx2.ASGITransport(create_app(service))
+        async with httpx2.AsyncClient(transport=transport, base_url="https://localhost") as http:
             body = {"username": "alice", "password": "x"}
             answer = await http.post("/session", json=body, headers={"Origin": ORIGIN})
 
     _assert_refused(answer, 401, "invalid_client")
 
 
-async def test_logging_out_takes_both_cookies_away(http: httpx.AsyncClient) -> None:
+async def test_logging_out_takes_both_cookies_away(http: httpx2.AsyncClient) -> None:
     """With the attributes they were set with, or the browser keeps them; also if there are none."""
     answer = await http.delete("/session", headers={"Origin": ORIGIN})
 
@@ -231,7 +231,7 @@ async def test_logging_out_takes_both_cookies_away(http: httpx.AsyncClient) -> N
         assert morsel["httponly"]
 
 
-async def test_other_methods_are_405(http: httpx.AsyncClient) -> None:
+async def test_other_methods_are_405(http: httpx2.AsyncClient) -> None:
     """Credentials stay out of addresses."""
     answer = await http.get("/session?username=alice&password=secret")
 
@@ -242,8 +242,8 @@ async def test_the_origins_can_be_chosen(settings: Settings) -> None:
     """``AUTH_ORIGINS`` replaces the issuer's."""
     other = settings.model_copy(update={"origins": ("https://chat.example",)})
     async with open_service(other) as service:
-        transport = httpx.ASGITransport(create_app(service))
-        async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as http:
+        transport = httpx2.ASGITransport(create_app(service))
+        async with httpx2.AsyncClient(transport=transport, base_url="https://localhost") as http:
             answers = [
                 (await http.delete("/session", headers={"Origin": origin})).status_code
                 for origin in ("https://chat.example", ORIGIN)
@@ -253,7 +253,7 @@ async def test_the_origins_can_be_chosen(settings: Settings) -> None:
 
 
 async def test_a_refusal_is_one_log_line_without_what_was_typed(
-    log_in: LogIn, http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    log_in: LogIn, http: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Error, client if known, address; never name, password, token or origin."""
     with caplog.at_level(logging.INFO, logger="auth_service"):
