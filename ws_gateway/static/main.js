@@ -183,7 +183,7 @@ function write(user, name) {
 /** Whether the text is on its way, so that it need not be kept in its field. */
 function send(conversation, text) {
   if (!connection.ready) {
-    view.setError("Not connected: the message waits here until you send it again.");
+    view.setError("Not connected. Your message stays here; send it again in a moment.");
     return false;
   }
   publish(conversation, text);
