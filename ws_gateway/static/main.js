@@ -78,7 +78,7 @@ function connected({ subs = {} }) {
   [personalChannel, personalPrefix, self] = found ?? [null, null, me.sub];
   for (const room of conversations.rooms) {
     room.joined = false;
-    subscribe(room);
+    resubscribe(room);
   }
   if (lostAt !== null) {
     const since = timeOf(lostAt);
