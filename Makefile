@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services test lint format docs lock clean
+.PHONY: help run up down services test lint format docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ format: $(VENV)/stamp-dev ## rewrite to the house style
 
 docs: $(VENV)/stamp-dev ## write the generated pages of docs/
 	PYTHONPATH=. $(BIN)/python docs/generate.py
+
+pictures: $(VENV)/stamp-dev ## take the pictures of docs/page.md, with Debian's Chromium
+	PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 	$(BIN)/python requirements/lock.py

@@ -2,8 +2,8 @@
 
     settings ──► Service: store · hasher · keys · tokens · metrics
                     │
-                    ├──► create_app           token · users · metadata · docs   (public listener)
-                    └──► create_internal_app  health · metrics                  (internal listener)
+                    ├──► create_app           token · session · users · metadata · pages   (public)
+                    └──► create_internal_app  health · metrics                           (internal)
 
 Both applications share one service, so one process opens the database and the keys once.
 """
@@ -43,6 +43,8 @@ from auth_service.routes.envelope import Envelope
 from auth_service.routes.errors import install_error_answers
 from auth_service.routes.health import health_router
 from auth_service.routes.metadata import metadata_router
+from auth_service.routes.page import page_router
+from auth_service.routes.session import session_router
 from auth_service.routes.token import token_router
 from auth_service.routes.users import users_router
 from auth_service.settings import Settings
@@ -286,6 +288,13 @@ def create_app(service: Service, *, lifespan: _Lifespan | None = None) -> FastAP
     )
     app.include_router(token_router(clients=service.clients, grants=service.grants))
     app.include_router(
+        session_router(
+            clients=service.clients,
+            password_grant=service.grants[PasswordGrant.name],
+            origins=service.settings.allowed_origins,
+        )
+    )
+    app.include_router(
         users_router(store=service.store, tokens=service.tokens, clock=service.clock)
     )
     app.include_router(
@@ -294,6 +303,7 @@ def create_app(service: Service, *, lifespan: _Lifespan | None = None) -> FastAP
         )
     )
     app.include_router(docs_router(openapi=app.openapi))
+    app.include_router(page_router())
     install_error_answers(app)
     app.add_middleware(Envelope, metrics=service.metrics)
     return app

@@ -19,6 +19,7 @@ Who erred is in the type::
         │   ├── UnsupportedGrantType
         │   └── InvalidScope
         ├── BearerError         RFC 6750 section 3
+        ├── OriginRefused       a browser's request that another site's page may have sent
         └── Unavailable         503, try again later
             ├── Overloaded
             └── StoreUnavailable
@@ -173,6 +174,13 @@ class BearerError(RequestError):
             challenge += f', error="{error}", error_description="{description}"'
         headers = {"WWW-Authenticate": challenge}
         super().__init__(status, error or "unauthorized", description, headers)
+
+
+class OriginRefused(RequestError):
+    """A request that only our own pages may send came from another one, or from no page."""
+
+    def __init__(self) -> None:
+        super().__init__(403, "access_denied", "requests of this origin are not accepted")
 
 
 class Unavailable(RequestError):

@@ -121,6 +121,19 @@ def _audience(value: object) -> str:
     return value
 
 
+def _origins(value: object) -> tuple[str, ...]:
+    """Read origins separated by commas, each as a browser writes it (RFC 6454 section 6.2)."""
+    if isinstance(value, tuple):
+        return value
+    found = tuple(entry.strip() for entry in str(value).split(","))
+    for origin in found:
+        # Browsers leave the scheme's own port out: with it nobody would be let in.
+        match = re.fullmatch(r"(https?)://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", origin)
+        if match is None or (match[1], match[2]) in {("http", ":80"), ("https", ":443")}:
+            raise ValueError("must be scheme://host or scheme://host:port as browsers write it")
+    return found
+
+
 class Settings(BaseModel):
     """What an operator may choose; each field is the variable ``AUTH_`` plus its name in capitals.
 
@@ -136,6 +149,7 @@ class Settings(BaseModel):
         database_url: Where users and clients are kept.
         keys_dir: Where the private signing keys are kept, made on the first start.
         default_client: Client of a request that names none; empty: such a request is refused.
+        origins: The pages that may log in by cookie, as browsers write ``Origin``.
         hash_threads: Passwords checked at the same time; each takes 19 MiB and one core.
         hash_queue: Logins that may wait for a thread.
         hash_wait_seconds: How long each may wait.
@@ -164,6 +178,7 @@ class Settings(BaseModel):
     )
     keys_dir: Path = Path(".local/keys")
     default_client: Annotated[str, BeforeValidator(_client_id)] = ""
+    origins: Annotated[tuple[str, ...], BeforeValidator(_origins)] = ()
     hash_threads: Annotated[int, BeforeValidator(_whole(1, 256))] = os.cpu_count() or 1
     hash_queue: Annotated[int, BeforeValidator(_whole(0, 10_000))] = 64
     hash_wait_seconds: Annotated[float, BeforeValidator(_seconds(0.01, 60))] = 1.5
@@ -185,6 +200,17 @@ class Settings(BaseModel):
         if info.data.get("environment") == "production" and not value.startswith("https://"):
             raise ValueError("must be an https URL in production")
         return value
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The pages that may log in; unless told, the issuer's own."""
+        if self.origins:
+            return frozenset(self.origins)
+        parts = urlsplit(self.issuer)
+        default_port = {"http": 80, "https": 443}[parts.scheme]
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        port = "" if parts.port in {None, default_port} else f":{parts.port}"
+        return frozenset({f"{parts.scheme}://{host}{port}"})
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:

@@ -48,6 +48,8 @@ def shown(name: str, field: FieldInfo) -> str:
     value = field.default
     if name == "issuers":
         return "the embedded token service"
+    if name == "origins" and not value:
+        return "the issuer's own"
     if name == "hash_threads":
         return "one per core"
     if value is None or value in ("", ()):

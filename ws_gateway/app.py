@@ -23,7 +23,7 @@ from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.hooks import load_hooks
 from ws_gateway.metrics import Metrics
 from ws_gateway.node import Node
-from ws_gateway.routes import health, websocket
+from ws_gateway.routes import health, page, websocket
 from ws_gateway.session import SessionLimits
 from ws_gateway.settings import PREFIX, Settings
 from ws_gateway.writer import WriteLimits
@@ -157,6 +157,7 @@ def create_app(gateway: Gateway) -> FastAPI:
             query_token=gateway.settings.query_token,
         )
     )
+    app.include_router(page.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))

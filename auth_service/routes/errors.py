@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from auth_service.exceptions import InvalidRequest, RequestError
+from auth_service.models import Client
 
+_log = logging.getLogger(__name__)
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -36,6 +39,25 @@ def install_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _answer_request_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
+
+
+def log_refusal(request: Request, event: str, error: RequestError, client: Client | None) -> None:
+    """Write one line per refusal: who and why, and nothing of what was typed.
+
+    Args:
+        request: Whose address is logged.
+        event: The line's name.
+        error: Why.
+        client: Who asked, if that is known.
+    """
+    fields = {
+        "error": error.error,
+        "description": error.description,
+        "address": request.client.host if request.client else "",
+    }
+    if client is not None:
+        fields["client_id"] = client.id
+    _log.warning(event, extra=fields)
 
 
 async def _answer_request_error(_: Request, error: Exception) -> JSONResponse:

@@ -6,20 +6,17 @@ input in it, and knows no limit that is small enough.
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from auth_service.exceptions import InvalidRequest
+from auth_service.routes.body import BODY_SECONDS, MAX_BODY_BYTES, read_body
+
+__all__ = ["MAX_BODY_BYTES", "MAX_FIELDS", "MEDIA_TYPE", "parse_form", "read_form"]
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
-MAX_BODY_BYTES = 16 * 1024
 MAX_FIELDS = 32
-BODY_SECONDS = 10.0
-# The rest of such a body is not wanted either, so the connection does not survive.
-_CLOSE = {"Connection": "close"}
 
 
 async def read_form(request: Request, *, seconds: float = BODY_SECONDS) -> dict[str, str]:
@@ -33,15 +30,7 @@ async def read_form(request: Request, *, seconds: float = BODY_SECONDS) -> dict[
         InvalidRequest: The body is no form in UTF-8, is over 16 KiB (status 413), comes too slowly
             (408), or repeats a parameter.
     """
-    _check_headers(request)
-    try:
-        async with asyncio.timeout(seconds):
-            body = await _read_body(request)
-    except TimeoutError:
-        raise InvalidRequest("the body came too slowly", status=408, headers=_CLOSE) from None
-    except ClientDisconnect:
-        raise InvalidRequest("the body ended early", headers=_CLOSE) from None
-    return parse_form(body)
+    return parse_form(await read_body(request, media_type=MEDIA_TYPE, seconds=seconds))
 
 
 def parse_form(body: bytes) -> dict[str, str]:
@@ -66,42 +55,6 @@ def parse_form(body: bytes) -> dict[str, str]:
             raise InvalidRequest("a parameter is repeated")
         fields[name] = value
     return {name: value for name, value in fields.items() if value}
-
-
-def _check_headers(request: Request) -> None:
-    kinds = request.headers.getlist("content-type")
-    if len(kinds) != 1 or not _is_form(kinds[0]):
-        raise InvalidRequest(f"the body must be {MEDIA_TYPE} in UTF-8")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise InvalidRequest("the body must not be compressed")
-    length = request.headers.get("content-length", "0")
-    if length.isascii() and length.isdigit() and int(length[:9]) > MAX_BODY_BYTES:
-        raise _too_large()
-
-
-def _is_form(content_type: str) -> bool:
-    kind, *parameters = content_type.split(";")
-    if kind.strip().lower() != MEDIA_TYPE:
-        return False
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset" and value.strip().strip('"').lower() != "utf-8":
-            return False
-    return True
-
-
-async def _read_body(request: Request) -> bytes:
-    """Count what arrives: Content-Length is the client's word, and chunked bodies have none."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
-    return bytes(body)
-
-
-def _too_large() -> InvalidRequest:
-    return InvalidRequest("the body is too large", status=413, headers=_CLOSE)
 
 
 def _decode(raw: bytes) -> str:

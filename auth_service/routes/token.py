@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +13,8 @@ from auth_service.clients import ClientAuthenticator
 from auth_service.exceptions import InvalidRequest, RequestError, UnsupportedGrantType
 from auth_service.grants import Grant
 from auth_service.models import Client
-from auth_service.routes.errors import describe
+from auth_service.routes.errors import describe, log_refusal
 from auth_service.routes.form import MEDIA_TYPE, read_form
-
-_log = logging.getLogger(__name__)
 
 
 class TokenAnswer(BaseModel):
@@ -95,7 +92,7 @@ def token_router(*, clients: ClientAuthenticator, grants: Mapping[str, Grant]) -
             client = await clients.identify(authorization=authorization, form=form)
             issued = await grant.exchange(client=client, form=form)
         except RequestError as error:
-            _log_refusal(request, error, client)
+            log_refusal(request, "token_refused", error, client)
             raise
         answer = TokenAnswer(
             access_token=issued.access_token,
@@ -116,15 +113,3 @@ def _choose(grants: Mapping[str, Grant], form: Mapping[str, str]) -> Grant:
     if grant is None:
         raise UnsupportedGrantType("this server does not know the grant type")
     return grant
-
-
-def _log_refusal(request: Request, error: RequestError, client: Client | None) -> None:
-    """One line per refusal: who and why, and nothing of what was typed."""
-    fields = {
-        "error": error.error,
-        "description": error.description,
-        "address": request.client.host if request.client else "",
-    }
-    if client is not None:
-        fields["client_id"] = client.id
-    _log.warning("token_refused", extra=fields)

@@ -19,6 +19,9 @@ Drawbridge is open at {origin}
 
 {users}
 
+In a browser, that address is a chat page. The browser warns of the certificate: the throw-away \
+CA that signed it is {ca}
+
 In another terminal, in this directory:
 
 # 1. A token for alice

@@ -89,6 +89,7 @@ def auth_environment(
         "AUTH_ISSUER": str(origin),
         "AUTH_KEYS_DIR": str(local.path("keys")),
         "AUTH_DEFAULT_CLIENT": DEFAULT_CLIENT,
+        "AUTH_ORIGINS": str(origin),
     }
     if not environment.get("AUTH_DATABASE_URL_FILE"):
         defaults["AUTH_DATABASE_URL"] = f"sqlite+aiosqlite:///{local.path('auth.db')}"

@@ -49,6 +49,12 @@ def test_nothing_set_is_a_development_server_on_loopback() -> None:
         ("AUTH_SIGNING_ALGORITHM", "HS256"),
         ("AUTH_SIGNING_ALGORITHM", "es256"),
         ("AUTH_DEFAULT_CLIENT", "a client"),
+        ("AUTH_ORIGINS", "*"),
+        ("AUTH_ORIGINS", "null"),
+        ("AUTH_ORIGINS", "https://chat.example/"),
+        ("AUTH_ORIGINS", "https://Chat.example"),
+        ("AUTH_ORIGINS", "https://chat.example:443"),
+        ("AUTH_ORIGINS", "https://chat.example,"),
         ("AUTH_ENVIRONMENT", "staging"),
         ("AUTH_HASH_THREADS", "0"),
         ("AUTH_HASH_QUEUE", "-1"),
@@ -87,6 +93,27 @@ def test_several_listeners_may_be_named() -> None:
     settings = Settings.from_environment({"AUTH_BIND": "127.0.0.1:1, [::1]:2,auth.local:3"})
 
     assert [str(address) for address in settings.bind] == ["127.0.0.1:1", "[::1]:2", "auth.local:3"]
+
+
+@pytest.mark.parametrize(
+    ("issuer", "origin"),
+    [
+        ("https://auth.example", "https://auth.example"),
+        ("https://auth.example/realm", "https://auth.example"),
+        ("https://Auth.example:443", "https://auth.example"),
+        ("https://localhost:8443", "https://localhost:8443"),
+        ("http://[::1]:80/x", "http://[::1]"),
+    ],
+)
+def test_the_issuers_own_pages_may_log_in(issuer: str, origin: str) -> None:
+    """Its origin as a browser writes it, unless others are named."""
+    assert Settings.from_environment({"AUTH_ISSUER": issuer}).allowed_origins == {origin}
+
+    given = {"AUTH_ISSUER": issuer, "AUTH_ORIGINS": "https://a.example, http://[::1]:8000"}
+    assert Settings.from_environment(given).allowed_origins == {
+        "https://a.example",
+        "http://[::1]:8000",
+    }
 
 
 def test_a_secret_is_not_shown() -> None:

@@ -63,6 +63,7 @@ def test_the_addresses_are_the_fronts() -> None:
     stream = io.StringIO()
     guide.show(stream, origin=Origin(9), local=LocalDirectory("x"), passwords=PASSWORDS)
 
+    assert "open at https://localhost:9\n" in stream.getvalue()
     assert "https://localhost:9/token" in stream.getvalue()
     assert "wss://localhost:9/connection/websocket" in stream.getvalue()
     assert 'cafile="x/ca.pem"' in stream.getvalue()

@@ -48,6 +48,7 @@ def test_the_gateway_trusts_the_auth_service_beside_it() -> None:
     assert (issuer.issuer, issuer.audience) == ("https://localhost:8443", "mine")
     assert issuer.jwks_url == "http://127.0.0.1:1/.well-known/jwks.json"
     assert gateway.origins == ("https://localhost:8443",)
+    assert auth.origins == ("https://localhost:8443",)
     assert gateway.log_level == "WARNING"
 
 

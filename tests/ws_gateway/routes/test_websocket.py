@@ -281,7 +281,15 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         "path",
-        ["/", "/connection", f"{PATH}/", "/connection/%2e/websocket", f"/{PATH}", "/docs", "/%ff"],
+        [
+            "/chat",
+            "/connection",
+            f"{PATH}/",
+            "/connection/%2e/websocket",
+            f"/{PATH}",
+            "/docs",
+            "/%ff",
+        ],
     )
     async def test_other_paths_are_not_found(self, front: Front, path: str) -> None:
         """W30: 404 in words, for WebSockets as for requests."""
