@@ -17,7 +17,7 @@ from ws_gateway.broker.base import Handler, Published
 from ws_gateway.broker.redis_subscriber import Subscriber
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.metrics import Buckets, Metrics
-from ws_gateway.protocol.messages import ClientInfo, Publication
+from ws_gateway.protocol.messages import ABSENT, ClientInfo, Publication
 from ws_gateway.redis_commands import Commands
 from ws_gateway.redis_link import Endpoint, Timing
 
@@ -262,8 +262,9 @@ def _to_publication(message: _Message) -> Publication:
         else ClientInfo(
             user=info.user,
             client=info.client,
-            conn_info=Raw(info.conn_info),
-            chan_info=Raw(info.chan_info),
+            # The very object: codecs leave out what is ABSENT, not what is empty.
+            conn_info=Raw(info.conn_info) if info.conn_info else ABSENT,
+            chan_info=Raw(info.chan_info) if info.chan_info else ABSENT,
         ),
         offset=message.offset,
     )
