@@ -43,7 +43,6 @@ services: $(VENV)/stamp-run ## install the programs of the stack (as root; else 
 test: $(VENV)/stamp-dev ## run the tests (T=path narrows)
 	@$(BIN)/python -m infra.stack install || true
 	$(BIN)/coverage run -m pytest --durations=10 $(T)
-	@$(BIN)/coverage combine --quiet --keep 2>/dev/null || true
 	$(BIN)/coverage report
 
 lint: $(VENV)/stamp-dev ## style, types and import contracts

@@ -22,6 +22,19 @@ All settings are environment variables, read once at the start. A wrong, unsafe 
 the start with one line that names it; an empty one counts as none. (Written by `make docs`.)
 """
 
+EMBEDDED = """\
+## `make run`
+
+Both services' settings count, with defaults of their own for what the demo needs: the default
+client `chat`, the channels and hooks of `infra/demo/`. `GATEWAY_BIND` opens a plain listener beside
+the front only if it is set.
+
+| variable | default | what |
+| --- | --- | --- |
+| `DRAWBRIDGE_FRONT` | `127.0.0.1:8443,[::1]:8443` | Where the front listens; loopback only. |
+| `DRAWBRIDGE_LOCAL` | `.local` | Where users, keys and the certificate are kept. |
+"""
+
 
 def descriptions(model: type[BaseModel]) -> dict[str, str]:
     """Read what the ``Attributes`` section of a docstring says of each field."""
@@ -69,6 +82,7 @@ def page() -> str:
             "## The gateway\n",
             table("GATEWAY_", GatewaySettings),
             "`GATEWAY_REDIS_URL_FILE` names a file with the value, for a mounted secret.\n",
+            EMBEDDED,
         ]
     )
 

@@ -28,7 +28,7 @@ class RedisServer:
 
     def start(self) -> Self:
         """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - our own words only
             [
                 *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--dir", str(self._directory), "--save", "", "--appendonly", "no"),
@@ -52,7 +52,7 @@ class RedisServer:
     def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
         """Execute one command, over a connection for it alone."""
         with contextlib.closing(Redis(port=self.port, protocol=2)) as redis:
-            return redis.execute_command(*command)
+            return redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def channels(self) -> set[bytes]:
         """Name the channels that somebody is subscribed to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 
 import uvloop
@@ -20,18 +21,23 @@ async def run(settings: Settings) -> None:
     Raises:
         ConfigurationError: It cannot start with these settings.
     """
-    public = bind(settings.bind, variable="GATEWAY_BIND")
-    internal = bind(settings.internal_bind, variable="GATEWAY_INTERNAL_BIND")
-    async with open_gateway(settings) as gateway:
+    with contextlib.ExitStack() as bound:
+        public = bind(settings.bind, variable="GATEWAY_BIND")
+        for listener in public:
+            bound.enter_context(listener)
+        internal = bind(settings.internal_bind, variable="GATEWAY_INTERNAL_BIND")
+        for listener in internal:
+            bound.enter_context(listener)
+        async with open_gateway(settings) as gateway:
 
-        async def drain(hurry: asyncio.Event) -> None:
-            await gateway.node.drain(settings.drain_seconds, hurry)
+            async def drain(hurry: asyncio.Event) -> None:
+                await gateway.node.drain(settings.drain_seconds, hurry)
 
-        listeners = [
-            Listener(app=create_app(gateway), sockets=public),
-            Listener(app=create_internal_app(gateway), sockets=internal),
-        ]
-        await serve(listeners, drain=drain)
+            listeners = [
+                Listener(app=create_app(gateway), sockets=public),
+                Listener(app=create_internal_app(gateway), sockets=internal),
+            ]
+            await serve(listeners, drain=drain)
 
 
 def main() -> int:

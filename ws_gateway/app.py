@@ -158,6 +158,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         )
     )
     app.router.default = websocket.not_found
+    app.router.redirect_slashes = False  # it would repeat the client's Host header
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     return app
 

@@ -146,7 +146,7 @@ class Channels:
             options=options,
             private=public != name,
             personal=namespace == self.personal_channel_namespace
-            and (bool(namespace) or bool(limited)),
+            and (bool(namespace) or rest.startswith(USER_BOUNDARY)),
             users=tuple(users.split(USER_SEPARATOR)) if limited else (),
         )
 

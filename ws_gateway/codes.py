@@ -82,5 +82,6 @@ class DisconnectCode(IntEnum):
     BAD_REQUEST = 3501, "bad request"
     STALE = 3502, "stale"
     FORCE_DISCONNECT = 3503, "force disconnect"
+    CHANNEL_LIMIT = 3505, "channel limit"
     PERMISSION_DENIED = 3507, "permission denied"
     NOT_AVAILABLE = 3508, "not available"

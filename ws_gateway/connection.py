@@ -8,7 +8,6 @@ hand, and becomes a task only if it suspends. What arrives meanwhile is kept, up
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import random
 import uuid
@@ -62,6 +61,8 @@ from ws_gateway.writer import Writer
 
 logger = logging.getLogger(__name__)
 
+_CLOSED_BY_CLIENT = 3000  # the protocol's number for it, which is never sent
+_KEPT_MESSAGE_BYTES = 64  # what a waiting message costs beside its payload, which may be empty
 _FRAME_PING = frame(PING, b"")
 _SUBSCRIBED = SubscribeResult()
 
@@ -169,7 +170,8 @@ class Connection(Writer):
     def lost(self, code: int) -> None:
         """Clean up after a socket that is gone."""
         if not self.closed:
-            self._finish(code, "", logging.DEBUG)
+            # A code that the peer made up would pass for one of ours, and be a label of its own.
+            self._finish(min(code, _CLOSED_BY_CLIENT), "", logging.DEBUG)
 
     # What the time says
 
@@ -256,7 +258,7 @@ class Connection(Writer):
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(payload)
-        self._inbox_bytes += len(payload)
+        self._inbox_bytes += len(payload) + _KEPT_MESSAGE_BYTES
         if self._inbox_bytes > self.node.max_message_bytes:
             self.transport.pause_reading()
 
@@ -277,7 +279,7 @@ class Connection(Writer):
         self._task = None
         while self._inbox and not self._busy and not self.closed:
             payload = self._inbox.popleft()
-            self._inbox_bytes -= len(payload)
+            self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
             self._process(payload)
         if self._inbox_bytes <= self.node.max_message_bytes and not self.closed:
             self.transport.resume_reading()
@@ -392,9 +394,9 @@ class Connection(Writer):
             client=self.client,
             version=node.version,
             expires=session.expires_with_grace,
-            ttl=_ttl(lifetime) if lifetime is not None else 0,
+            ttl=_whole_seconds(lifetime) if lifetime is not None else 0,
             subs=dict.fromkeys(channels, _SUBSCRIBED) or None,
-            ping=round(node.session_limits.ping_interval) if session.pings else 0,
+            ping=_whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
             pong=session.pings,
             node=node.id,
         )
@@ -444,13 +446,16 @@ class Connection(Writer):
         self.session.refreshed(self.node.loop.time(), credentials, lifetime)
         self._reschedule()
         return RefreshResult(
-            client=self.client, version=self.node.version, expires=True, ttl=_ttl(lifetime)
+            client=self.client,
+            version=self.node.version,
+            expires=True,
+            ttl=_whole_seconds(lifetime),
         )
 
 
-def _ttl(lifetime: float) -> int:
+def _whole_seconds(seconds: float) -> int:
     # Never 0, which would be left out of the reply, where SDKs look for it.
-    return max(1, ceil(lifetime))
+    return max(1, ceil(seconds))
 
 
 def start(
@@ -468,32 +473,43 @@ def start(
         waits_for = work.send(None)
     except StopIteration:
         return None
-    return loop.create_task(_rest(work, waits_for))
+    return loop.create_task(_Started(work, waits_for))
 
 
-async def _rest(work: Coroutine[Any, Any, None], waits_for: Any) -> None:  # noqa: ANN401 - the loop's own protocol
-    await _Started(work, waits_for)
+class _Started(Coroutine[Any, Any, None]):
+    """A coroutine that has been sent into once, for a task to go on with.
 
+    No coroutine of its own around the other: one that is cancelled before its first step never
+    runs, and what is inside would not hear of it.
+    """
 
-class _Started:
-    """Awaits a coroutine that has been sent into once."""
+    __slots__ = ("_first", "_waits_for", "_work")
 
-    __slots__ = ("_waits_for", "_work")
-
-    def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:  # noqa: ANN401
+    def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:  # noqa: ANN401 - the loop's own protocol
         self._work = work
         self._waits_for = waits_for
+        self._first = True
 
+    @override
+    def send(self, value: Any, /) -> Any:
+        if self._first:
+            self._first = False
+            return self._waits_for
+        return self._work.send(value)
+
+    @override
+    def throw(self, error: Any, value: Any = None, traceback: Any = None, /) -> Any:
+        if self._first:
+            # The task does not know yet what it would have cancelled.
+            self._first = False
+            if self._waits_for is not None:
+                self._waits_for.cancel()
+        return self._work.throw(error)
+
+    @override
+    def close(self) -> None:
+        self._work.close()
+
+    @override
     def __await__(self) -> Generator[Any, Any, None]:
-        waits_for = self._waits_for
-        while True:
-            try:
-                sent = yield waits_for
-            except BaseException as error:  # noqa: BLE001 - cancellation goes in as well
-                step = functools.partial(self._work.throw, error)
-            else:
-                step = functools.partial(self._work.send, sent)
-            try:
-                waits_for = step()
-            except StopIteration:
-                return
+        raise TypeError("for a task only")

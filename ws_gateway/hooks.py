@@ -115,7 +115,7 @@ class Hooks:
             if inspect.iscoroutinefunction(function):
                 result = await function(caller, argument)
             else:
-                work = functools.partial(function, caller, argument)
+                work = functools.partial(_call, function, caller, argument)
                 result = await asyncio.get_running_loop().run_in_executor(self._executor, work)
                 if isinstance(result, Awaitable):
                     result = await result
@@ -130,6 +130,14 @@ def _retrieve(task: asyncio.Task[bytes]) -> None:
     # What a hook raises when nobody waits any more is not reported as forgotten.
     if not task.cancelled():
         task.exception()
+
+
+def _call(function: RPCMethod, caller: Caller, argument: Any) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return function(caller, argument)
+    except StopIteration as error:
+        # No future takes this one: the call would seem to run for ever.
+        raise RuntimeError("the hook raised StopIteration") from error
 
 
 def load_hooks(path: str) -> Hooks:

@@ -60,9 +60,9 @@ def bind(addresses: Iterable[tuple[str, int]], *, variable: str) -> list[socket.
     bound: list[socket.socket] = []
     for host, port in addresses:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family)
-        bound.append(listener)
         try:
+            listener = socket.socket(family)  # fails on a machine without IPv6
+            bound.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -126,6 +126,9 @@ class Node:
     def join(self, member: Member) -> None:
         """Register a connection."""
         self._members[member.client] = member
+        if self.draining:
+            # Its handshake was under way when the drain began: the batches do not know it.
+            self.loop.call_soon(member.disconnect, DisconnectCode.SHUTDOWN)
 
     def leave(self, member: Member, channels: Iterable[str]) -> None:
         """Forget a connection and its subscriptions."""
@@ -157,14 +160,19 @@ class Node:
         """List the channels the server subscribes these credentials to.
 
         Raises:
-            ReplyError: 102 or 107 where a claim names a channel that cannot be.
+            ReplyError: 102 or 107 where a claim names a channel that cannot be, 103 where it names
+                another's personal channel: one issuer does not speak for another's users.
+            Disconnect: 3505 for more than a connection may have.
         """
-        channels = list(credentials.channels)
-        for channel in channels:
-            self.channels.resolve(channel)
+        channels = list(dict.fromkeys(credentials.channels))
         personal = self.channels.personal_channel(credentials.user)
+        for channel in channels:
+            if self.channels.resolve(channel).personal and channel != personal:
+                raise ReplyError(ErrorCode.PERMISSION_DENIED)
         if personal is not None and personal not in channels:
             channels.append(personal)
+        if len(channels) > self.session_limits.max_channels:
+            raise Disconnect(DisconnectCode.CHANNEL_LIMIT, "server-side subscriptions")
         return channels
 
     async def subscribe(self, member: Member, credentials: Credentials, channel: str) -> None:
@@ -189,16 +197,17 @@ class Node:
             while missing := [name for name in channels if not self.broker.subscribed(name)]:
                 for name in missing:
                     await self.broker.subscribe(name)
+            if member.closed:
+                raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
+            for name in channels:
+                self.hub.add(name, member)
         except BrokerUnavailable as error:
-            self._give_back(channels)
             raise ReplyError(ErrorCode.INTERNAL) from error
         finally:
-            if member.closed:
-                self._give_back(channels)
-        if member.closed:
-            raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
-        for name in channels:
-            self.hub.add(name, member)
+            # What was asked for in vain, because another failed or the client has gone.
+            for name in channels:
+                if name not in self.hub:
+                    self.broker.unsubscribe(name)
 
     def unsubscribe(self, member: Member, channel: str) -> None:
         """End a subscription the connection has."""
@@ -258,12 +267,6 @@ class Node:
             info=msgspec.json.decode(credentials.info) if credentials.info else None,
         )
         return await self.hooks.call(caller, method, bytes(data))
-
-    def _give_back(self, channels: list[str]) -> None:
-        # Whoever waits for one of them at the same time looks again.
-        for name in channels:
-            if name not in self.hub:
-                self.broker.unsubscribe(name)
 
     def _detach(self, channel: str, member: Member) -> None:
         if self.hub.remove(channel, member):

@@ -15,7 +15,7 @@ import binascii
 import hashlib
 import logging
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import httptools
@@ -28,20 +28,9 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from ws_gateway.codes import DisconnectCode
-from ws_gateway.exceptions import Disconnect
-from ws_gateway.frames import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    FrameParser,
-    close_frame,
-    frame,
-    parse_close,
-)
-from ws_gateway.transport import Receiver, Transport
+from ws_gateway.deadlines import Deadlines, Expiring
+from ws_gateway.frames import FrameParser
+from ws_gateway.sockets import OpenConnection, Socket
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +42,6 @@ A WebSocket route calls it instead of accepting. It answers 101, makes the conne
 it. If the client has gone meanwhile, it does nothing and returns False.
 """
 
-OpenConnection = Callable[[Transport], Receiver]
-
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 REQUEST_SECONDS = 10.0
@@ -64,74 +51,6 @@ _LINGER_SECONDS = 1.0
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _KEY_BYTES = 16
 _ABNORMAL = 1006
-
-
-class Deadlines:
-    """Things that must be over a fixed time after they began; one timer for all.
-
-    An insertion-ordered dict is enough, because all have the same time: the first is the next.
-
-    Args:
-        loop: The event loop.
-        seconds: From :meth:`start` to the call of ``expired``.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self._loop = loop
-        self._seconds = seconds
-        self._due: dict[Expiring, float] = {}
-        self._handle: asyncio.TimerHandle | None = None
-        self._waiting: asyncio.Future[None] | None = None
-
-    def __len__(self) -> int:
-        """How many are running."""
-        return len(self._due)
-
-    def start(self, entry: Expiring) -> None:
-        """Start, or start again, the time of an entry."""
-        self._due.pop(entry, None)
-        self._due[entry] = self._loop.time() + self._seconds
-        if self._handle is None:
-            self._handle = self._loop.call_later(self._seconds, self._sweep)
-
-    def stop(self, entry: Expiring) -> None:
-        """Forget an entry, if it is there."""
-        self._due.pop(entry, None)
-        self._tell_if_none()
-
-    async def none(self) -> None:
-        """Wait until nothing is running."""
-        if self._due:
-            self._waiting = self._waiting or self._loop.create_future()
-            await asyncio.shield(self._waiting)
-
-    def _tell_if_none(self) -> None:
-        if not self._due and self._waiting is not None:
-            self._waiting.set_result(None)
-            self._waiting = None
-
-    def _sweep(self) -> None:
-        self._handle = None
-        now = self._loop.time()
-        while self._due:
-            entry, due = next(iter(self._due.items()))
-            if due > now:
-                # Not more than one wake-up a resolution step, however many begin meanwhile.
-                self._handle = self._loop.call_at(max(due, now + 0.05), self._sweep)
-                return
-            del self._due[entry]
-            entry.expired()
-        self._tell_if_none()
-
-
-class Expiring:
-    """Something a :class:`Deadlines` can end."""
-
-    __slots__ = ()
-
-    def expired(self) -> None:
-        """The time is over."""
-        raise NotImplementedError
 
 
 def closing_sockets(state: ServerState) -> Deadlines:
@@ -460,175 +379,3 @@ def _fault(scope: dict[str, Any]) -> tuple[int, str, list[tuple[bytes, bytes]]] 
     except binascii.Error:
         valid = False
     return None if valid else (400, "Sec-WebSocket-Key is not valid", [])
-
-
-class Socket(asyncio.Protocol, Expiring):
-    """An open WebSocket: frames to messages on the way in, whole frames on the way out.
-
-    The transport of a connection (see Transport) and the protocol of a socket in one object,
-    because there are as many of it as there are clients.
-
-    Args:
-        transport: The event loop's.
-        parser: For what comes in.
-        closing: Bounds the wait for the peer's close frame.
-        lingering: Bounds how long we read on, unseeing, after a peer that broke the framing:
-            closing with unread data would reset the connection, and lose our close frame.
-    """
-
-    __slots__ = (
-        "_closing",
-        "_code",
-        "_lingering",
-        "_parser",
-        "_paused",
-        "_receiver",
-        "_stalled",
-        "_transport",
-    )
-
-    frame_pings = True
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        parser: FrameParser,
-        *,
-        closing: Deadlines,
-        lingering: Deadlines,
-    ) -> None:
-        self._transport = transport
-        self._parser: FrameParser | None = parser
-        self._closing = closing
-        self._lingering = lingering
-        self._stalled = False
-        self._receiver: Receiver | None = None
-        self._code: int | None = None  # of the close frame that was sent
-        self._paused = False
-
-    def open(self, open_connection: OpenConnection) -> None:
-        """Make the connection that this socket belongs to."""
-        self._receiver = open_connection(self)
-
-    # The event loop's side
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        if self._parser is None:
-            return
-        try:
-            for opcode, payload in self._parser.feed(data):
-                self._dispatch(opcode, payload)
-        except Disconnect as fault:
-            self._parser = None
-            self._lingering.start(self)
-            if self._receiver is not None:
-                self._receiver.failed(fault.code, fault.detail)
-
-    def _dispatch(self, opcode: int, payload: bytes) -> None:
-        receiver = self._receiver
-        if receiver is None:
-            return
-        if opcode == CLOSE:
-            self._close_received(parse_close(payload))
-        elif self._code is not None:
-            return  # closing: only the peer's close frame counts
-        elif opcode == TEXT:
-            if not payload.isascii():
-                _check_utf8(payload)
-            receiver.receive(payload, binary=False)
-        elif opcode == BINARY:
-            receiver.receive(payload, binary=True)
-        else:
-            receiver.seen()
-            # Of several pings only the last needs an answer (RFC 6455 section 5.5.3), so one that
-            # a stalled peer would not read is left out.
-            if opcode == PING and not self._stalled:
-                self._transport.write(frame(PONG, payload))
-
-    def _close_received(self, code: int) -> None:
-        if self._code is None:
-            # Our answer repeats the code; 1005 stands for none and is never sent.
-            answer = DisconnectCode.NORMAL if code == 1005 else code  # noqa: PLR2004
-            self._transport.write(close_frame(answer, ""))
-        self._closing.start(self)  # a peer that does not read would keep close() waiting
-        self._code = code
-        self._transport.close()
-        self._lose(code)
-
-    def _lose(self, code: int) -> None:
-        receiver, self._receiver = self._receiver, None  # they refer to each other
-        if receiver is not None:
-            receiver.lost(code)
-
-    @override
-    def eof_received(self) -> None:
-        return None
-
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closing.stop(self)
-        self._lingering.stop(self)
-        self._lose(_ABNORMAL)
-
-    @override
-    def pause_writing(self) -> None:
-        self._stalled = True
-        if self._receiver is not None and self._code is None:
-            self._receiver.stalled()
-
-    @override
-    def resume_writing(self) -> None:
-        self._stalled = False
-        if self._receiver is not None:
-            self._receiver.drained()
-
-    @override
-    def expired(self) -> None:
-        if self._parser is None and not self._transport.is_closing():
-            self._transport.close()
-        else:
-            self._transport.abort()
-
-    # The connection's side: see Transport
-
-    def write(self, data: bytes) -> None:
-        """See Transport."""
-        self._transport.write(data)
-
-    def buffered(self) -> int:
-        """See Transport."""
-        return self._transport.get_write_buffer_size()
-
-    def close(self, code: int, reason: str) -> None:
-        """See Transport."""
-        if self._code is not None:
-            return
-        self._code = int(code)
-        self._transport.write(close_frame(code, reason))
-        self._closing.start(self)
-        self.resume_reading()
-
-    def abort(self) -> None:
-        """See Transport."""
-        self._code = self._code or _ABNORMAL
-        self._transport.abort()
-
-    def pause_reading(self) -> None:
-        """See Transport."""
-        if not self._paused and not self._transport.is_closing():
-            self._paused = True
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """See Transport."""
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
-
-
-def _check_utf8(payload: bytes) -> None:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        raise Disconnect(DisconnectCode.INVALID_UTF8) from None

@@ -110,24 +110,24 @@ class Settings(BaseModel):
             audience="drawbridge",
         ),
     )
-    max_token_seconds: int = Field(86_400, ge=60)
+    max_token_seconds: int = Field(default=86_400, ge=60)
     origins: Names = (_LOOPBACK_FRONT,)
     redis_url: SecretStr | None = None
     channels_file: Path | None = None
-    hooks: str = Field("", pattern=r"^$|^[\w.]+:\w+$")
+    hooks: str = Field(default="", pattern=r"^$|^[\w.]+:\w+$")
     query_token: bool = False
-    drain_seconds: float = Field(20, ge=0, le=3600)
+    drain_seconds: float = Field(default=20, ge=0, le=3600)
     connect_timeout_seconds: Seconds = 10
-    expiry_grace_seconds: float = Field(25, ge=0, le=3600)
+    expiry_grace_seconds: float = Field(default=25, ge=0, le=3600)
     ping_interval: Seconds = 25
     pong_timeout: Seconds = 8
-    max_message_bytes: int = Field(65_536, ge=1024, le=2**24)
-    max_channels: int = Field(128, ge=1)
-    max_queue_bytes: int = Field(1_048_576, ge=65_536)
+    max_message_bytes: int = Field(default=65_536, ge=1024, le=2**24)
+    max_channels: int = Field(default=128, ge=1)
+    max_queue_bytes: int = Field(default=1_048_576, ge=65_536)
     max_stall_seconds: Seconds = 10
-    max_unauthenticated: int = Field(10_000, ge=1)
-    max_unauthenticated_per_address: int = Field(1_000, ge=1)
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    max_unauthenticated: int = Field(default=10_000, ge=1)
+    max_unauthenticated_per_address: int = Field(default=1_000, ge=1)
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
     @field_validator("issuers")
     @classmethod

@@ -277,7 +277,10 @@ class Verifier:
 
 def _check_issuers(issuers: tuple[Issuer, ...]) -> None:
     for entry in issuers:
-        url = urlsplit(entry.jwks_url)
+        try:
+            url = urlsplit(entry.jwks_url)
+        except ValueError:
+            url = urlsplit("")
         if not entry.issuer or not entry.audience or not entry.typ:
             raise ConfigurationError("issuers: issuer, audience and typ must not be empty")
         if url.scheme not in {"https", "http"} or not url.hostname:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from auth_service.app import Service, create_app, open_service
@@ -14,7 +14,7 @@ from auth_service.passwords import HashParameters
 from auth_service.settings import Settings
 
 NOW = 1_900_000_000.0
-Login = Callable[..., Awaitable[httpx.Response]]
+Login = Callable[..., Awaitable[httpx2.Response]]
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+async def http(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the public application."""
-    transport = httpx.ASGITransport(create_app(service))
-    async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:
+    transport = httpx2.ASGITransport(create_app(service))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://localhost") as client:
         yield client
 
 
@@ -65,10 +65,10 @@ async def alice(service: Service, password: str) -> User:
 
 
 @pytest.fixture
-def login(http: httpx.AsyncClient, alice: User, password: str) -> Login:
+def login(http: httpx2.AsyncClient, alice: User, password: str) -> Login:
     """Send the password grant as alice; keywords replace fields, None leaves one out."""
 
-    async def send(**changes: str | None) -> httpx.Response:
+    async def send(**changes: str | None) -> httpx2.Response:
         fields: dict[str, str | None] = {
             "grant_type": "password",
             "username": alice.username,

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -37,7 +37,7 @@ def _changed(settings: Settings, **changes: object) -> Settings:
     return settings.model_copy(update=changes)
 
 
-async def test_an_unknown_path_is_a_json_404(http: httpx.AsyncClient) -> None:
+async def test_an_unknown_path_is_a_json_404(http: httpx2.AsyncClient) -> None:
     """Also what the framework usually serves, and a slash too many."""
     for path in ("/", "/redoc", "/token/", "/metrics", "/health/live", "/%00"):
         answer = await http.get(path)
@@ -48,14 +48,14 @@ async def test_the_public_application_has_no_probes_and_the_internal_one_no_toke
     service: Service,
 ) -> None:
     """Two listeners, two allow-lists."""
-    transport = httpx.ASGITransport(create_internal_app(service))
-    async with httpx.AsyncClient(transport=transport, base_url="http://internal") as http:
+    transport = httpx2.ASGITransport(create_internal_app(service))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://internal") as http:
         assert (await http.get("/health/ready")).status_code == 200
         for path in ("/token", "/users/me", "/openapi.json", "/docs"):
             assert (await http.get(path)).status_code == 404
 
 
-async def test_openapi_documents_form_and_refusals(http: httpx.AsyncClient) -> None:
+async def test_openapi_documents_form_and_refusals(http: httpx2.AsyncClient) -> None:
     """The form is parsed by hand, so the document is checked by hand; 422 never occurs."""
     document = (await http.get("/openapi.json")).json()
 
@@ -188,11 +188,11 @@ async def test_a_factory_serves_other_asgi_servers(
     monkeypatch.setenv("AUTH_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("AUTH_KEYS_DIR", str(settings.keys_dir))
     app = create_app_from_environment()
-    transport = httpx.ASGITransport(app)
+    transport = httpx2.ASGITransport(app)
 
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://auth") as http,
+        httpx2.AsyncClient(transport=transport, base_url="http://auth") as http,
     ):
         answer = await http.post("/token", data={"grant_type": "password"})
 
@@ -200,7 +200,7 @@ async def test_a_factory_serves_other_asgi_servers(
     assert isinstance(app, FastAPI)
 
 
-async def test_the_issuer_is_never_the_host_header(http: httpx.AsyncClient) -> None:
+async def test_the_issuer_is_never_the_host_header(http: httpx2.AsyncClient) -> None:
     """RFC 8414 section 3.3: a forged Host changes nothing."""
     answer = await http.get(
         "/.well-known/oauth-authorization-server",

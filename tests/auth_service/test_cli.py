@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from auth_service.cli import main
@@ -155,14 +155,14 @@ def test_a_served_process_stops_cleanly_and_remembers(monkeypatch: pytest.Monkey
     assert main(["users", "add", "alice", "--password-stdin"]) == 0
     form = {"grant_type": "password", "username": "alice", "password": PASSWORD}
     with _serving() as (public, internal):
-        token = httpx.post(f"{public}/token", data=form).json()["access_token"]
-        keys = httpx.get(f"{public}/.well-known/jwks.json").json()
-        assert httpx.get(f"{internal}/health/ready").status_code == 200
+        token = httpx2.post(f"{public}/token", data=form).json()["access_token"]
+        keys = httpx2.get(f"{public}/.well-known/jwks.json").json()
+        assert httpx2.get(f"{internal}/health/ready").status_code == 200
 
     with _serving() as (public, _):
         headers = {"Authorization": f"Bearer {token}"}
-        me = httpx.get(f"{public}/users/me", headers=headers)
-        assert httpx.get(f"{public}/.well-known/jwks.json").json() == keys
+        me = httpx2.get(f"{public}/users/me", headers=headers)
+        assert httpx2.get(f"{public}/.well-known/jwks.json").json() == keys
         assert "server" not in me.headers
 
     assert me.json()["username"] == "alice"

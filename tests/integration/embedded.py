@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
+import httpx2
 from centrifuge import Client, ClientEventHandler
 from jose import jws
 from websockets.asyncio.client import ClientConnection, connect
@@ -85,7 +85,7 @@ class Embedded:
         self.stderr = directory / "stderr"
         # Plain HTTP; a context made once, because loading the default authorities takes longer
         # than any request.
-        self.probe = httpx.Client(
+        self.probe = httpx2.Client(
             base_url=f"http://127.0.0.1:{self.internal}",
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             trust_env=False,
@@ -107,7 +107,7 @@ class Embedded:
             time.sleep(0.02)
         self.context = ssl.create_default_context(cafile=self.local / "ca.pem")
         self.context.verify_flags |= ssl.VERIFY_X509_STRICT
-        self.http = httpx.Client(base_url=self.url, verify=self.context, trust_env=False)
+        self.http = httpx2.Client(base_url=self.url, verify=self.context, trust_env=False)
         return self
 
     def stop(self, number: int = signal.SIGINT) -> None:
@@ -133,9 +133,9 @@ class Embedded:
     def _ready(self) -> bool:
         try:
             answer = self.probe.get("/health/ready")
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
-        return answer.status_code == httpx.codes.OK
+        return answer.status_code == httpx2.codes.OK
 
     # What it knows
 
@@ -151,7 +151,7 @@ class Embedded:
         """Log in."""
         form = {"grant_type": "password", "username": user, "password": self.passwords[user]}
         answer = self.http.post("/token", data=form)
-        assert answer.status_code == httpx.codes.OK, answer.text
+        assert answer.status_code == httpx2.codes.OK, answer.text
         return self._remember(answer.json()["access_token"])
 
     def subject(self, user: str) -> str:

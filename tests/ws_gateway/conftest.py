@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
+import ipaddress
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import settings
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
@@ -167,7 +174,7 @@ class HeldBroker(MemoryBroker):
         self.held = False
         self.down: Exception | None = None
         self.requests: list[tuple[str, str]] = []
-        self._waiting: deque[tuple[asyncio.Future[None], Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[None] | None, Callable[[], None]]] = deque()
 
     @override
     async def subscribe(self, channel: str) -> None:
@@ -178,15 +185,13 @@ class HeldBroker(MemoryBroker):
     def unsubscribe(self, channel: str) -> None:
         self.requests.append(("unsubscribe", channel))
         if self.held:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.append((future, partial(super().unsubscribe, channel)))
+            self._waiting.append((None, partial(super().unsubscribe, channel)))
         else:
             super().unsubscribe(channel)
 
     @override
     async def publish(self, channel: str, publication: Publication) -> Published:
         self.requests.append(("publish", channel))
-        # What came before the wait is delivered whatever becomes of the caller.
         receivers = 0
 
         def deliver() -> None:
@@ -220,9 +225,9 @@ class HeldBroker(MemoryBroker):
             count = len(self._waiting)
         for _ in range(count):
             future, perform = self._waiting.popleft()
-            if error is None:
-                perform()
-            if future.cancelled():
+            if error is None or future is None:
+                perform()  # also if nobody waits for it any more
+            if future is None or future.cancelled():
                 continue
             if error is None:
                 future.set_result(None)
@@ -460,3 +465,41 @@ def steps(work: Coroutine[Any, Any, Any]) -> int:
         except StopIteration:
             return waits
         waits += 1
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    names: list[x509.GeneralName] = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate_file, key_file
+
+
+@pytest.fixture(params=["tcp", "tls"])
+def either(
+    request: pytest.FixtureRequest, certificate: tuple[Path, Path]
+) -> tuple[Path, Path] | None:
+    """The way to the server: plain, or with TLS."""
+    return certificate if request.param == "tls" else None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import Depends, FastAPI, Security, WebSocket
-from httpx import Response
+from httpx2 import Response
 from jose import jwk, jwt
 from jose.backends.base import Key
 from starlette.requests import HTTPConnection

@@ -207,6 +207,7 @@ class TestPersonalChannels:
     def test_without_a_namespace_only_limited_names_are_personal(self) -> None:
         """``""`` puts personal channels among those without a namespace; the others stay."""
         assert not BARE.resolve("news").personal
+        assert not BARE.resolve("dialog#42,43").personal
         assert BARE.resolve("#a").personal
         assert BARE.resolve("$#a").personal
 

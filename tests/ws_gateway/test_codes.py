@@ -55,6 +55,7 @@ class TestDisconnectCode:
             3501: "bad request",
             3502: "stale",
             3503: "force disconnect",
+            3505: "channel limit",
             3507: "permission denied",
             3508: "not available",
         }

@@ -188,6 +188,14 @@ class TestFailure:
         assert error.code == ErrorCode.INTERNAL
         assert len(caplog.records) == 1
 
+    async def test_plain_function_that_runs_out_of_an_iterator_is_100(self, hooks: Hooks) -> None:
+        """A StopIteration cannot be put into a future: it must not wait for the timeout."""
+        hooks.rpc("method")(lambda _caller, _data: next(iter(())))
+
+        error = await asyncio.wait_for(refusal(hooks), 5)
+
+        assert error.code == ErrorCode.INTERNAL
+
     async def test_call_that_takes_too_long_is_100(self, caplog: pytest.LogCaptureFixture) -> None:
         """The hook is cancelled where it can be."""
         hooks = Hooks(timeout_seconds=0.01)

@@ -29,7 +29,7 @@ from ws_gateway.listeners import Listener, bind, serve
 from ws_gateway.server import TAKE_OVER
 from ws_gateway.transport import Receiver, Transport
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Only a failing test waits for so long."""
 
 LOOPBACK = ("127.0.0.1", 0)

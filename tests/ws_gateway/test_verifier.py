@@ -942,6 +942,7 @@ class TestConfiguration:
             {"jwks_url": ""},
             {"jwks_url": "file:///etc/passwd"},
             {"jwks_url": "https://"},
+            {"jwks_url": "http://[x"},
             {"user_prefix": "client"},
             {"user_prefix": "A"},
             {"user_prefix": "a.b"},

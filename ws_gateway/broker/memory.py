@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ws_gateway.broker.base import Handler, Published
+from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.protocol.messages import Publication
 
 
@@ -20,6 +21,7 @@ class MemoryBroker:
     async def stop(self) -> None:
         """See Broker."""
         self._handler = None
+        self._channels.clear()
 
     def subscribed(self, channel: str) -> bool:
         """See Broker."""
@@ -35,7 +37,9 @@ class MemoryBroker:
 
     async def publish(self, channel: str, publication: Publication) -> Published:
         """See Broker."""
-        if self._handler is None or channel not in self._channels:
+        if self._handler is None:
+            raise BrokerUnavailable
+        if channel not in self._channels:
             return Published(offset=0, epoch="", receivers=0)
         self._handler(channel, publication)
         return Published(offset=0, epoch="", receivers=1)

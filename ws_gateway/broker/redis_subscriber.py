@@ -187,7 +187,7 @@ class Subscriber:
                     self._handler(channel.name, payload)
             case [b"subscribe" | b"unsubscribe", bytes(key), _]:
                 self._confirmed(key)
-            case [b"pong", _]:
+            case [b"pong", _] | b"PONG":  # the second while nothing is subscribed
                 pass
             case Exception():
                 raise reply

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 from msgspec import Raw
 
@@ -14,6 +16,23 @@ _decode = msgspec.json.Decoder(Command).decode
 _encode = msgspec.json.Encoder().encode
 _validate = msgspec.json.Decoder().decode
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+
+# .NET's parser takes 64 levels by default, and a push puts a few around the payload.
+_MAX_DEPTH = 60
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+
+
+def _depth(text: bytes) -> int:
+    """Count the levels of a valid JSON text."""
+    depth = deepest = 0
+    for token in _TOKEN.findall(text):
+        if token in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in b"]}":
+            depth -= 1
+    return deepest
 
 
 class JSONCodec:
@@ -42,13 +61,15 @@ class JSONCodec:
         """Whether every receiver's parser will take this payload.
 
         The command decoder skips over payloads; what it skips too easily is a number that no
-        double or 64-bit integer holds, on which some clients' parsers raise.
+        double or 64-bit integer holds, or deep nesting, on which some clients' parsers raise.
         """
         try:
             _validate(data)
         except _UNREADABLE:
             return False
-        return True
+        text = bytes(data)
+        # Hardly any payload has so many brackets at all.
+        return text.count(b"[") + text.count(b"{") <= _MAX_DEPTH or _depth(text) <= _MAX_DEPTH
 
     def encode(self, reply: Reply) -> bytes:
         """Build the frame of one reply or push."""

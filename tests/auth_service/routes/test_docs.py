@@ -6,12 +6,12 @@ import base64
 import hashlib
 import re
 
-import httpx
+import httpx2
 
 from auth_service.routes.docs import render
 
 
-async def test_the_page_shows_every_operation_and_loads_nothing(http: httpx.AsyncClient) -> None:
+async def test_the_page_shows_every_operation_and_loads_nothing(http: httpx2.AsyncClient) -> None:
     """No CDN, no script; the style is allowed by its hash."""
     document = (await http.get("/openapi.json")).json()
     answer = await http.get("/docs")

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
@@ -23,7 +23,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def http(metrics: Metrics) -> httpx.AsyncClient:
+def http(metrics: Metrics) -> httpx2.AsyncClient:
     """A client of an application with a good, a failing and a half-failing route."""
     app = FastAPI(docs_url=None, openapi_url=None)
     app.add_middleware(Envelope, metrics=metrics)
@@ -44,10 +44,10 @@ def http(metrics: Metrics) -> httpx.AsyncClient:
 
         return StreamingResponse(stream())
 
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://auth")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://auth")
 
 
-async def test_nothing_is_cached_and_nothing_is_embedded(http: httpx.AsyncClient) -> None:
+async def test_nothing_is_cached_and_nothing_is_embedded(http: httpx2.AsyncClient) -> None:
     """Defaults that a route may override."""
     headers = (await http.get("/things/x")).headers
 
@@ -57,7 +57,7 @@ async def test_nothing_is_cached_and_nothing_is_embedded(http: httpx.AsyncClient
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
-async def test_a_good_request_id_is_kept_and_a_bad_one_replaced(http: httpx.AsyncClient) -> None:
+async def test_a_good_request_id_is_kept_and_a_bad_one_replaced(http: httpx2.AsyncClient) -> None:
     """So that a proxy's id can be followed, and no log line be forged by one."""
     kept = await http.get("/things/x", headers={"X-Request-ID": "abc-123_X"})
     assert kept.headers["X-Request-ID"] == "abc-123_X"
@@ -68,7 +68,7 @@ async def test_a_good_request_id_is_kept_and_a_bad_one_replaced(http: httpx.Asyn
 
 
 async def test_an_unexpected_failure_says_nothing_but_its_id(
-    http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    http: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has the traceback, the client has the id."""
     with caplog.at_level(logging.ERROR):
@@ -81,13 +81,13 @@ async def test_an_unexpected_failure_says_nothing_but_its_id(
     assert caplog.records[0].exc_info is not None
 
 
-async def test_half_an_answer_is_cut_off(http: httpx.AsyncClient) -> None:
+async def test_half_an_answer_is_cut_off(http: httpx2.AsyncClient) -> None:
     """A second status cannot be sent any more."""
     with pytest.raises(RuntimeError, match="too late"):
         await http.get("/half")
 
 
-async def test_labels_are_bounded(http: httpx.AsyncClient, metrics: Metrics) -> None:
+async def test_labels_are_bounded(http: httpx2.AsyncClient, metrics: Metrics) -> None:
     """Route templates, one label for the unknown, known methods."""
     await http.get("/things/1")
     await http.get("/things/2")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -32,12 +32,12 @@ def app() -> FastAPI:
 
 
 @pytest.fixture
-def http(app: FastAPI) -> httpx.AsyncClient:
+def http(app: FastAPI) -> httpx2.AsyncClient:
     """A client of it."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://auth")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://auth")
 
 
-async def test_an_oauth2_error_has_the_fields_of_the_standard(http: httpx.AsyncClient) -> None:
+async def test_an_oauth2_error_has_the_fields_of_the_standard(http: httpx2.AsyncClient) -> None:
     """RFC 6749 section 5.2."""
     answer = await http.get("/scope")
 
@@ -48,7 +48,7 @@ async def test_an_oauth2_error_has_the_fields_of_the_standard(http: httpx.AsyncC
     }
 
 
-async def test_overload_carries_retry_after(http: httpx.AsyncClient) -> None:
+async def test_overload_carries_retry_after(http: httpx2.AsyncClient) -> None:
     """Headers of the error reach the wire."""
     answer = await http.get("/busy")
 
@@ -56,7 +56,7 @@ async def test_overload_carries_retry_after(http: httpx.AsyncClient) -> None:
     assert answer.headers["Retry-After"] == "2"
 
 
-async def test_the_frameworks_422_never_appears(http: httpx.AsyncClient) -> None:
+async def test_the_frameworks_422_never_appears(http: httpx2.AsyncClient) -> None:
     """It would repeat the input."""
     answer = await http.get("/number/secret")
 
@@ -65,7 +65,7 @@ async def test_the_frameworks_422_never_appears(http: httpx.AsyncClient) -> None
     assert "secret" not in answer.text
 
 
-async def test_unknown_path_and_method_are_json(http: httpx.AsyncClient) -> None:
+async def test_unknown_path_and_method_are_json(http: httpx2.AsyncClient) -> None:
     """With Allow where HTTP wants it."""
     missing = await http.get("/nowhere")
     wrong = await http.post("/scope")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -14,13 +14,13 @@ from auth_service.routes.health import health_router
 
 
 @pytest.fixture
-def internal(service: Service) -> httpx.AsyncClient:
+def internal(service: Service) -> httpx2.AsyncClient:
     """A client of the internal application."""
-    transport = httpx.ASGITransport(create_internal_app(service))
-    return httpx.AsyncClient(transport=transport, base_url="http://internal")
+    transport = httpx2.ASGITransport(create_internal_app(service))
+    return httpx2.AsyncClient(transport=transport, base_url="http://internal")
 
 
-async def test_a_started_service_is_ready(internal: httpx.AsyncClient) -> None:
+async def test_a_started_service_is_ready(internal: httpx2.AsyncClient) -> None:
     """All three probes."""
     for name in ("started", "live", "ready"):
         answer = await internal.get(f"/health/{name}")
@@ -28,7 +28,7 @@ async def test_a_started_service_is_ready(internal: httpx.AsyncClient) -> None:
 
 
 async def test_before_the_start_it_is_alive_only(
-    service: Service, internal: httpx.AsyncClient
+    service: Service, internal: httpx2.AsyncClient
 ) -> None:
     """Kubernetes waits for the start, and does not kill meanwhile."""
     service.started = False
@@ -41,7 +41,7 @@ async def test_before_the_start_it_is_alive_only(
 
 
 async def test_without_database_it_is_alive_and_not_ready(
-    service: Service, internal: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    service: Service, internal: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restart would not bring the database back."""
 
@@ -69,13 +69,13 @@ async def test_a_database_that_hangs_is_not_waited_for(
             store=service.store, metrics=service.metrics, started=lambda: True, ready_seconds=0.01
         )
     )
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://internal") as http:
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://internal") as http:
         assert (await http.get("/health/ready")).status_code == 503
 
 
 async def test_requests_show_up_in_the_metrics(
-    http: httpx.AsyncClient, internal: httpx.AsyncClient
+    http: httpx2.AsyncClient, internal: httpx2.AsyncClient
 ) -> None:
     """Those of the public listener; probes would drown them."""
     await http.get("/token")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 from jose import jwt
 
 from auth_service.app import Service
 
 
-async def test_the_key_set_verifies_a_token(service: Service, http: httpx.AsyncClient) -> None:
+async def test_the_key_set_verifies_a_token(service: Service, http: httpx2.AsyncClient) -> None:
     """A gateway that knows nothing but the address can check a signature."""
     token = service.tokens.mint(
         sub="u", name="n", client_id="c", scopes=["connect"], now=service.clock()
@@ -27,7 +27,7 @@ async def test_the_key_set_verifies_a_token(service: Service, http: httpx.AsyncC
 
 
 @pytest.mark.parametrize("form", ["{}", "W/{}", '"other", {}', "*"])
-async def test_an_unchanged_key_set_is_not_sent_again(http: httpx.AsyncClient, form: str) -> None:
+async def test_an_unchanged_key_set_is_not_sent_again(http: httpx2.AsyncClient, form: str) -> None:
     """RFC 9110 section 13.1.2."""
     etag = (await http.get("/.well-known/jwks.json")).headers["ETag"]
 
@@ -39,7 +39,7 @@ async def test_an_unchanged_key_set_is_not_sent_again(http: httpx.AsyncClient, f
     assert other.status_code == 200
 
 
-async def test_metadata_lists_what_exists(http: httpx.AsyncClient) -> None:
+async def test_metadata_lists_what_exists(http: httpx2.AsyncClient) -> None:
     """RFC 8414 section 2, and no endpoint that is not there."""
     answer = await http.get("/.well-known/oauth-authorization-server")
 

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 
-import httpx
+import httpx2
 import pytest
 
 from auth_service.app import Service
@@ -15,7 +15,7 @@ from auth_service.clients import hash_secret
 from auth_service.exceptions import Overloaded, StoreUnavailable
 from auth_service.models import User
 
-Login = Callable[..., Awaitable[httpx.Response]]
+Login = Callable[..., Awaitable[httpx2.Response]]
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -24,7 +24,7 @@ def _hashes(service: Service) -> float:
     return service.metrics.registry.get_sample_value(name) or 0.0
 
 
-def _assert_refused(answer: httpx.Response, status: int, error: str) -> None:
+def _assert_refused(answer: httpx2.Response, status: int, error: str) -> None:
     """Check the form that every refusal has (RFC 6749 sections 5.1 and 5.2)."""
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert answer.json().keys() == {"error", "error_description"}
@@ -105,7 +105,7 @@ async def test_bad_fields_are_refused_before_any_hash(
 
 
 @pytest.mark.parametrize("name", ["grant_type", "username", "password", "scope", "x"])
-async def test_a_doubled_field_is_refused(http: httpx.AsyncClient, name: str) -> None:
+async def test_a_doubled_field_is_refused(http: httpx2.AsyncClient, name: str) -> None:
     """RFC 6749 section 3.2; the framework would take the last one."""
     body = f"grant_type=password&username=alice&password=x&{name}=a&{name}=b"
 
@@ -136,7 +136,7 @@ async def test_unknown_fields_and_the_query_are_ignored(login: Login) -> None:
     ],
 )
 async def test_another_kind_of_body_is_refused(
-    http: httpx.AsyncClient, send: dict[str, object]
+    http: httpx2.AsyncClient, send: dict[str, object]
 ) -> None:
     """JSON, multipart, no type, wrong charset, invalid UTF-8, nothing."""
     request = http.build_request("POST", "/token", **send)  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ async def test_another_kind_of_body_is_refused(
     _assert_refused(await http.send(request), 400, "invalid_request")
 
 
-async def test_a_body_too_large_closes_the_connection(http: httpx.AsyncClient) -> None:
+async def test_a_body_too_large_closes_the_connection(http: httpx2.AsyncClient) -> None:
     """413; what follows is not read."""
     answer = await http.post("/token", data={"password": "x" * 20_000})
 
@@ -152,7 +152,7 @@ async def test_a_body_too_large_closes_the_connection(http: httpx.AsyncClient) -
     assert answer.headers["Connection"] == "close"
 
 
-async def test_get_is_not_allowed_and_its_query_not_looked_at(http: httpx.AsyncClient) -> None:
+async def test_get_is_not_allowed_and_its_query_not_looked_at(http: httpx2.AsyncClient) -> None:
     """RFC 6749 section 3.2: POST only, so that credentials stay out of addresses."""
     answer = await http.get("/token?grant_type=password&username=alice&password=secret")
 
@@ -172,7 +172,7 @@ async def test_clients_are_authenticated(service: Service, login: Login) -> None
 
 
 async def test_basic_credentials_are_answered_with_their_scheme(
-    service: Service, http: httpx.AsyncClient, alice: User, password: str
+    service: Service, http: httpx2.AsyncClient, alice: User, password: str
 ) -> None:
     """RFC 6749 section 5.2."""
     await service.add_client(
@@ -260,7 +260,7 @@ async def test_meta_characters_are_plain_letters(
     _assert_refused(await login(username="' OR '1'='1"), 400, "invalid_grant")
 
 
-async def test_no_header_is_not_basic(http: httpx.AsyncClient) -> None:
+async def test_no_header_is_not_basic(http: httpx2.AsyncClient) -> None:
     """A Bearer header is no client authentication."""
     token = base64.b64encode(b"x").decode()
     answer = await http.post(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import pytest
 
 from auth_service.app import Service
@@ -25,18 +25,18 @@ def mint(service: Service, alice: User, now: float) -> Mint:
     return make
 
 
-async def _get(http: httpx.AsyncClient, token: str, scheme: str = "Bearer") -> httpx.Response:
+async def _get(http: httpx2.AsyncClient, token: str, scheme: str = "Bearer") -> httpx2.Response:
     return await http.get("/users/me", headers={"Authorization": f"{scheme} {token}"})
 
 
-def _assert_invalid(answer: httpx.Response) -> None:
+def _assert_invalid(answer: httpx2.Response) -> None:
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="drawbridge"')
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_token_names_its_user(http: httpx.AsyncClient, alice: User, mint: Mint) -> None:
+async def test_a_token_names_its_user(http: httpx2.AsyncClient, alice: User, mint: Mint) -> None:
     """In the header, with the scheme in any case, or in the session's cookie."""
     expected = {"sub": alice.id, "username": "alice", "scope": "connect"}
 
@@ -46,7 +46,7 @@ async def test_a_token_names_its_user(http: httpx.AsyncClient, alice: User, mint
     assert (await http.get("/users/me")).json() == expected
 
 
-async def test_no_credentials_get_a_bare_challenge(http: httpx.AsyncClient, mint: Mint) -> None:
+async def test_no_credentials_get_a_bare_challenge(http: httpx2.AsyncClient, mint: Mint) -> None:
     """RFC 6750 section 3.1; a token in the query or of another scheme is none."""
     for answer in (
         await http.get("/users/me"),
@@ -61,7 +61,7 @@ async def test_no_credentials_get_a_bare_challenge(http: httpx.AsyncClient, mint
 @pytest.mark.parametrize(
     "token", ["", "x", "a.b.c", "Bearer x", "\u00e4".encode().decode("latin-1"), "A" * 5000]
 )
-async def test_a_bad_token_is_invalid(http: httpx.AsyncClient, token: str) -> None:
+async def test_a_bad_token_is_invalid(http: httpx2.AsyncClient, token: str) -> None:
     """RFC 6750 section 3.1."""
     header = f"Bearer {token}".encode("latin-1")
 
@@ -69,7 +69,7 @@ async def test_a_bad_token_is_invalid(http: httpx.AsyncClient, token: str) -> No
 
 
 async def test_an_expired_or_altered_token_is_invalid(
-    http: httpx.AsyncClient, mint: Mint, now: float
+    http: httpx2.AsyncClient, mint: Mint, now: float
 ) -> None:
     """Expired, from the future, cut, with a flipped bit."""
     token = mint()
@@ -82,14 +82,14 @@ async def test_an_expired_or_altered_token_is_invalid(
     )
 
 
-async def test_the_header_beats_the_cookie(http: httpx.AsyncClient, mint: Mint) -> None:
+async def test_the_header_beats_the_cookie(http: httpx2.AsyncClient, mint: Mint) -> None:
     """A bad header is not rescued by a good cookie."""
     http.cookies.set("__Host-drawbridge", mint())
 
     _assert_invalid(await _get(http, "x"))
 
 
-async def test_two_headers_are_one_too_many(http: httpx.AsyncClient, mint: Mint) -> None:
+async def test_two_headers_are_one_too_many(http: httpx2.AsyncClient, mint: Mint) -> None:
     """RFC 6750 section 3.1: invalid_request."""
     value = f"Bearer {mint()}"
     answer = await http.get(
@@ -100,7 +100,7 @@ async def test_two_headers_are_one_too_many(http: httpx.AsyncClient, mint: Mint)
 
 
 async def test_who_is_gone_or_disabled_is_nobody(
-    service: Service, http: httpx.AsyncClient, alice: User, mint: Mint
+    service: Service, http: httpx2.AsyncClient, alice: User, mint: Mint
 ) -> None:
     """A good signature is not enough; nor is a service a user."""
     _assert_invalid(await _get(http, mint(sub="nobody")))

@@ -105,7 +105,7 @@ class Proxy:
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:
     """Wait for what another process or connection does."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - another process, no event tells
             await asyncio.sleep(0.005)
 
 

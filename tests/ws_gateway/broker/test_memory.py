@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec import Raw
 
 from tests.ws_gateway.conftest import steps
 from ws_gateway.broker.memory import MemoryBroker
+from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.protocol.messages import Publication
 
 
@@ -20,6 +22,19 @@ async def test_it_delivers_before_publish_returns() -> None:
     order.append("returned")
 
     assert order == ["delivered", "returned"]
+
+
+async def test_after_stop_nothing_is_accepted() -> None:
+    """A publication that nobody will get must not be acknowledged."""
+    broker = MemoryBroker()
+    await broker.start(lambda _channel, _publication: None)
+    await broker.subscribe("news")
+
+    await broker.stop()
+
+    assert not broker.subscribed("news")
+    with pytest.raises(BrokerUnavailable):
+        await broker.publish("news", Publication(data=Raw(b"1")))
 
 
 async def test_it_never_suspends() -> None:
@@ -47,6 +62,7 @@ async def test_publication_is_handed_on_as_it_is() -> None:
 async def test_channels_that_were_given_up_leave_nothing() -> None:
     """No map grows without bound (design section 4)."""
     broker = MemoryBroker()
+    await broker.start(lambda _channel, _publication: None)
     for number in range(1000):
         await broker.subscribe(f"room:{number}")
         broker.unsubscribe(f"room:{number}")

@@ -611,7 +611,8 @@ class TestRedisDies:
     ) -> None:
         """Each batch after the one before is confirmed; ready only when all are."""
         channels = [f"room:{number}" for number in range(10_000)]
-        await asyncio.gather(*map(survivor.broker.subscribe, channels))
+        for start in range(0, len(channels), BATCH):
+            await asyncio.gather(*map(survivor.broker.subscribe, channels[start : start + BATCH]))
         mortal_redis.kill()
         await until(lambda: not survivor.broker.ready())
 
@@ -684,7 +685,8 @@ class TestBadLine:
 
         task = asyncio.create_task(publish())
         for _ in range(10):
-            await until(lambda seen=len(acknowledged): len(acknowledged) > seen + 5)  # type: ignore[misc]
+            enough = len(acknowledged) + 5
+            await until(lambda enough=enough: len(acknowledged) >= enough)  # type: ignore[misc]
             mended = proxy.accepted + 2
             proxy.cut()
             await until(lambda mended=mended: proxy.accepted >= mended)  # type: ignore[misc]
@@ -764,6 +766,16 @@ class TestEnd:
         await starting
         assert asyncio.all_tasks() - {asyncio.current_task()} == _of_the(proxy)
 
+    async def test_it_ends_in_the_moment_in_which_a_connection_is_lost(self, proxy: Proxy) -> None:
+        """A failure and the cancelling meet; the supervision must not go on."""
+        for ticks in range(40):
+            async with running(proxy.url):
+                proxy.cut()
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+
+        await until(lambda: asyncio.all_tasks() - {asyncio.current_task()} == _of_the(proxy))
+
     async def test_who_waits_is_told(self, proxied: Process, proxy: Proxy) -> None:
         """Neither publisher nor subscriber waits for ever."""
         proxy.silent = True
@@ -784,7 +796,8 @@ class TestURL:
     """Where Redis is comes from a setting, with a password in it."""
 
     @pytest.mark.parametrize(
-        "url", ["", "http://secret@host", "redis://:secret@host/?nonsense=secret", "redis://[secret"]
+        "url",
+        ["", "http://secret@host", "redis://:secret@host/?nonsense=secret", "redis://[secret"],
     )
     def test_wrong_one_is_refused_without_repeating_it(self, url: str) -> None:
         """Nobody wants a password in a log."""

@@ -223,7 +223,7 @@ class TestCheckData:
             b" {\t} \r",
             b"18446744073709551615",
             b"-9223372036854775808",
-            b"[" * 100 + b"]" * 100,
+            b"[" * 60 + b"]" * 60,
         ],
     )
     def test_json_is_good(self, data: bytes) -> None:
@@ -262,6 +262,19 @@ class TestCheckData:
     def test_what_a_receiver_may_choke_on_is_refused(self, data: bytes) -> None:
         """Numbers no double holds, lone surrogates, deep nesting, and what is no JSON."""
         assert not CODEC.check_data(Raw(data))
+
+    @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+    def test_nesting_that_some_parsers_refuse_is_refused(
+        self, opening: bytes, closing: bytes
+    ) -> None:
+        """.NET's parser takes 64 levels by default, and a push puts a few around the payload."""
+        assert CODEC.check_data(Raw(opening * 60 + b"1" + closing * 60))
+        assert not CODEC.check_data(Raw(opening * 61 + b"1" + closing * 61))
+
+    def test_brackets_in_strings_and_side_by_side_are_no_nesting(self) -> None:
+        """Only depth counts."""
+        assert CODEC.check_data(Raw(json.dumps(["[{" * 100, '\\"[' * 100]).encode()))
+        assert CODEC.check_data(Raw(b"[" + b"[]," * 200 + b"{}]"))
 
     @given(JSON_VALUES)
     def test_what_the_standard_library_writes_is_good(self, value: object) -> None:

@@ -1,0 +1,605 @@
+"""The door: who is let in, what the others are told, and that nobody is counted for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import FastAPI
+from jose import jwk, jwt
+from jose.backends.base import Key
+from uvicorn.server import ServerState
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+
+from ws_gateway import server, verifier
+from ws_gateway.app import Gateway, create_app, open_gateway
+from ws_gateway.routes.websocket import PATH
+from ws_gateway.server import TAKE_OVER, Handshake, HTTPProtocol
+from ws_gateway.settings import Settings
+
+PAGE = "https://app.example.com"
+ORIGIN = ("Origin", PAGE)
+KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
+CHANNELS = """
+[client]
+personal_channel_namespace = "dm"
+
+[namespaces.dm]
+"""
+
+
+class Issuer:
+    """The authorization server: mints tokens, and publishes its key while it is up."""
+
+    def __init__(self) -> None:
+        self.up = True
+
+    def mint(self, user: str = "alice", *, kid: str = "k", **changes: object) -> str:
+        """Return a token of a user, with these claims changed."""
+        now = int(time.time())
+        claims: dict[str, Any] = {
+            "iss": "https://localhost:8443",
+            "aud": ["drawbridge"],
+            "exp": now + 600,
+            "iat": now,
+            "jti": base64.b32encode(user.encode()).decode(),
+            "sub": user,
+            "client_id": "chat",
+            "scope": "connect",
+        }
+        return jwt.encode(
+            claims | changes, KEY, algorithm="ES256", headers={"typ": "at+jwt", "kid": kid}
+        )
+
+    def expired(self) -> str:
+        """Return a token that was good once."""
+        now = int(time.time())
+        return self.mint(iat=now - 700, exp=now - 100)
+
+    async def publish(self, _url: str) -> bytes:
+        """Answer with the key set."""
+        if not self.up:
+            raise ConnectionRefusedError
+        return json.dumps({"keys": [KEY.public_key().to_dict() | {"kid": "k"}]}).encode()
+
+
+class Front:
+    """A gateway as its clients see it, and what it has inside."""
+
+    def __init__(self, gateway: Gateway, app: FastAPI, port: int) -> None:
+        self.gateway = gateway
+        self.app = app
+        self.port = port
+
+    def url(self, path: str = PATH) -> str:
+        """Return the address of a path."""
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+    async def connect(
+        self,
+        *headers: tuple[str, str],
+        path: str = PATH,
+        subprotocols: list[str] | None = None,
+    ) -> ClientConnection:
+        """Open a WebSocket."""
+        names = [Subprotocol(name) for name in subprotocols] if subprotocols else None
+        return await connect(
+            self.url(path), additional_headers=list(headers), subprotocols=names, proxy=None
+        )
+
+    async def refusal(self, *headers: tuple[str, str], **options: Any) -> Response:  # noqa: ANN401
+        """Return what a handshake is refused with."""
+        with pytest.raises(InvalidStatus) as caught:
+            await self.connect(*headers, **options)
+        return caught.value.response
+
+    async def empty(self) -> None:
+        """Wait until nobody is inside."""
+        while self.handshakes() or self.gateway.node._members:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    def handshakes(self) -> int:
+        """Return how many sockets have not said who they are."""
+        return len(self.gateway.unauthenticated)
+
+    def outcome(self, result: str) -> float:
+        """Return how many handshakes had this result."""
+        value = self.gateway.metrics.registry.get_sample_value(
+            "gateway_handshakes_total", {"result": result}
+        )
+        return value or 0
+
+
+def bearer(token: str) -> tuple[str, str]:
+    """Return the header that carries a token."""
+    return "Authorization", f"Bearer {token}"
+
+
+def cookie(token: str) -> tuple[str, str]:
+    """Return the cookie of a browser."""
+    return "Cookie", f"__Host-drawbridge={token}"
+
+
+async def ask(session: ClientConnection, **command: object) -> dict[str, Any]:
+    """Send a command, and return the reply."""
+    await session.send(json.dumps({"id": 1} | command))
+    reply: dict[str, Any] = json.loads(await session.recv())
+    return reply
+
+
+async def closed(session: ClientConnection) -> int:
+    """Wait for the close frame, and return its code."""
+    await session.wait_closed()
+    assert session.close_code is not None
+    return session.close_code
+
+
+@pytest.fixture
+def issuer(monkeypatch: pytest.MonkeyPatch) -> Issuer:
+    """The issuer that gateways of this test trust."""
+    issuer = Issuer()
+    monkeypatch.setattr(verifier, "fetch_document", issuer.publish)
+    return issuer
+
+
+@pytest.fixture
+async def make_front(
+    issuer: Issuer, tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Front]]]:
+    """A factory of gateways with these settings; ready, if the issuer is up."""
+    channels = tmp_path / "channels.toml"
+    channels.write_text(CHANNELS)
+    loop = asyncio.get_running_loop()
+
+    async with AsyncExitStack() as opened:
+
+        async def make(**settings: Any) -> Front:  # noqa: ANN401 - settings of all types
+            chosen = Settings(channels_file=channels, origins=(PAGE,), **settings)
+            gateway = await opened.enter_async_context(open_gateway(chosen))
+            app = create_app(gateway)
+            config = uvicorn.Config(
+                app, http=HTTPProtocol, ws=Handshake, lifespan="off", log_config=None
+            )
+            config.load()
+            state = ServerState()
+            listener = await loop.create_server(
+                lambda: HTTPProtocol(config, state, {}), "127.0.0.1", 0
+            )
+            opened.callback(listener.close)
+            while issuer.up and not gateway.verifier.ready:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            return Front(gateway, app, listener.sockets[0].getsockname()[1])
+
+        yield make
+
+
+@pytest.fixture
+async def front(make_front: Callable[..., Awaitable[Front]]) -> Front:
+    """A gateway with default limits."""
+    return await make_front()
+
+
+class TestRefusals:
+    """Before the upgrade: an HTTP status, plain words, one line in the log."""
+
+    @pytest.mark.parametrize(
+        ("refused", "headers"),
+        [
+            ((400, "bad_request"), lambda i: [bearer(i.mint()), bearer(i.mint())]),
+            ((401, "unauthorized"), lambda _: [bearer("x.y.z")]),
+            ((401, "unauthorized"), lambda _: [("Authorization", "Bearer")]),
+            ((401, "unauthorized"), lambda _: [("Authorization", "Basic c2VjcmV0")]),
+            ((401, "unauthorized"), lambda i: [("Authorization", f"Bearer  {i.mint()}")]),
+            ((401, "unauthorized"), lambda i: [bearer(i.expired())]),
+            ((401, "unauthorized"), lambda i: [bearer(i.mint(aud="other"))]),
+            ((401, "unauthorized"), lambda i: [bearer(i.mint(kid="other"))]),
+            ((403, "forbidden"), lambda i: [bearer(i.mint(scope="introspect"))]),
+            ((403, "forbidden"), lambda i: [bearer(i.mint()), ("Origin", "https://evil.example")]),
+            ((403, "forbidden"), lambda i: [cookie(i.mint()), ("Origin", "null")]),
+        ],
+    )
+    async def test_bad_credential_is_refused_at_the_door(
+        self,
+        front: Front,
+        issuer: Issuer,
+        caplog: pytest.LogCaptureFixture,
+        refused: tuple[int, str],
+        headers: Callable[[Issuer], list[tuple[str, str]]],
+    ) -> None:
+        """Design, "The token at the handshake"; W1, W2."""
+        caplog.set_level(logging.INFO)
+        status, result = refused
+        sent = headers(issuer)
+        response = await front.refusal(*sent)
+
+        assert response.status_code == status
+        assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert response.body
+        assert ("WWW-Authenticate" in response.headers) == (
+            status == 401 or b"scope" in response.body
+        )
+        assert front.outcome(result) == 1
+        self.check_log(caplog, status, [value for _, value in sent])
+        assert front.handshakes() == 0
+
+    @pytest.mark.parametrize(
+        ("status", "offered"),
+        [
+            (400, ["centrifuge-json", "bearer."]),
+            (400, ["centrifuge-json", "bearer.a", "bearer.b"]),
+            (400, ["bearer.a"]),
+            (400, ["graphql-ws"]),
+            (401, ["centrifuge-json", "bearer.x.y.z"]),
+        ],
+    )
+    async def test_bad_subprotocol_is_refused(
+        self, front: Front, caplog: pytest.LogCaptureFixture, status: int, offered: list[str]
+    ) -> None:
+        """W6; nothing of the offer is in the answer."""
+        caplog.set_level(logging.INFO)
+        response = await front.refusal(subprotocols=offered)
+
+        assert response.status_code == status
+        assert "Sec-WebSocket-Protocol" not in response.headers
+        self.check_log(caplog, status, ["bearer."])
+
+    async def test_header_and_subprotocol_together_are_refused(
+        self, front: Front, issuer: Issuer
+    ) -> None:
+        """RFC 6750 section 2: one method only, although both are good."""
+        offered = ["centrifuge-json", f"bearer.{issuer.mint()}"]
+        response = await front.refusal(bearer(issuer.mint()), subprotocols=offered)
+
+        assert response.status_code == 400
+
+    async def test_token_in_the_url_is_refused(
+        self, front: Front, issuer: Issuer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """W4; and it is in no log."""
+        caplog.set_level(logging.DEBUG)
+        token = issuer.mint()
+        response = await front.refusal(path=f"{PATH}?access_token={token}")
+
+        assert response.status_code == 400
+        records = [record for record in caplog.records if record.name.startswith("ws_gateway")]
+        assert records
+        assert not [record for record in records if token in str(record.__dict__)]
+
+    @pytest.mark.parametrize(
+        "path",
+        ["/", "/connection", f"{PATH}/", "/connection/%2e/websocket", f"/{PATH}", "/docs", "/%ff"],
+    )
+    async def test_other_paths_are_not_found(self, front: Front, path: str) -> None:
+        """W30: 404 in words, for WebSockets as for requests."""
+        response = await front.refusal(path=path)
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{front.port}") as client:
+            plain = await client.get(path)
+
+        assert response.status_code == plain.status_code == 404
+        assert response.body == plain.content == b"Not Found"
+
+    async def test_request_without_upgrade_is_told_what_is_missing(self, front: Front) -> None:
+        """RFC 9110 section 15.5.22: 426 with Upgrade."""
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{front.port}") as client:
+            response = await client.get(PATH)
+            post = await client.post(PATH)
+
+        assert response.status_code == 426
+        assert response.headers["Upgrade"] == "websocket"
+        assert post.status_code == 405
+
+    async def test_unknown_key_of_an_unreachable_issuer_is_503(
+        self, make_front: Callable[..., Awaitable[Front]], issuer: Issuer
+    ) -> None:
+        """Nothing is said about the token, which may be good."""
+        issuer.up = False
+        front = await make_front()
+        response = await front.refusal(bearer(issuer.mint()))
+
+        assert response.status_code == 503
+        assert int(response.headers["Retry-After"]) > 0
+        assert front.outcome("over_capacity") == 1
+
+    async def test_draining_gateway_is_503(self, front: Front, issuer: Issuer) -> None:
+        """Design section 3; the client comes back elsewhere."""
+        await front.gateway.node.drain(0)
+        response = await front.refusal(bearer(issuer.mint()))
+
+        assert response.status_code == 503
+        assert int(response.headers["Retry-After"]) > 0
+
+    async def test_gateway_without_its_broker_is_503(self, front: Front, issuer: Issuer) -> None:
+        """Design section 3: not ready, until the broker is back."""
+        await front.gateway.node.broker.stop()
+        response = await front.refusal(bearer(issuer.mint()))
+        await front.gateway.node.broker.start(front.gateway.node.on_publication)
+
+        assert response.status_code == 503
+        session = await front.connect(bearer(issuer.mint()))
+        await session.close()
+
+    def check_log(self, caplog: pytest.LogCaptureFixture, status: int, secrets: list[str]) -> None:
+        """Find one line, with the status and without what the client sent."""
+        (record,) = [found for found in caplog.records if found.name.startswith("ws_gateway")]
+        fields = record.__dict__
+        assert record.getMessage() == "handshake refused"
+        assert fields["status"] == status
+        assert fields["address"] == "127.0.0.1"
+        for secret in secrets:
+            if len(secret) > len("Bearer"):
+                assert secret.removeprefix("Bearer ") not in str(fields)
+
+    async def test_reason_is_logged_but_not_told(
+        self, front: Front, issuer: Issuer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Operators see why; clients all hear the same."""
+        caplog.set_level(logging.INFO)
+        expired = await front.refusal(bearer(issuer.expired()))
+        forged = await front.refusal(bearer(issuer.mint()[:-4] + "AAAA"))
+
+        records = [found for found in caplog.records if found.name.startswith("ws_gateway")]
+        assert [record.__dict__["reason"] for record in records] == ["expired", "signature"]
+        assert expired.body == forged.body
+
+
+class TestUnauthenticated:
+    """Sockets that have not said who they are are bounded, and counted exactly (W26)."""
+
+    async def test_address_with_too_many_is_told_to_wait(
+        self, make_front: Callable[..., Awaitable[Front]], issuer: Issuer
+    ) -> None:
+        """429; who shows a token at the door is not concerned."""
+        front = await make_front(max_unauthenticated_per_address=2)
+        guests = [await front.connect() for _ in range(2)]
+        response = await front.refusal()
+        known = await front.connect(bearer(issuer.mint()))
+
+        assert response.status_code == 429
+        assert int(response.headers["Retry-After"]) > 0
+        assert front.outcome("rate_limited") == 1
+        assert front.handshakes() == 2
+        for session in (*guests, known):
+            await session.close()
+        await front.empty()
+
+    async def test_full_process_is_503(self, make_front: Callable[..., Awaitable[Front]]) -> None:
+        """And free again when one has gone."""
+        front = await make_front(max_unauthenticated=1)
+        guest = await front.connect()
+        response = await front.refusal()
+        await guest.close()
+        await front.empty()
+
+        assert response.status_code == 503
+        assert int(response.headers["Retry-After"]) > 0
+        await (await front.connect()).close()
+
+    async def test_who_connects_is_no_longer_counted(self, front: Front, issuer: Issuer) -> None:
+        """The connection goes on."""
+        async with await front.connect() as session:
+            assert front.handshakes() == 1
+            reply = await ask(session, connect={"token": issuer.mint()})
+
+            assert "connect" in reply
+            assert front.handshakes() == 0
+
+    async def test_who_fails_to_connect_is_no_longer_counted(self, front: Front) -> None:
+        """3500: closed by the gateway."""
+        async with await front.connect() as session:
+            await session.send(json.dumps({"id": 1, "connect": {"token": "x.y.z"}}))
+
+            assert await closed(session) == 3500
+            await front.empty()
+
+    async def test_who_is_answered_an_error_is_still_counted(
+        self, front: Front, issuer: Issuer
+    ) -> None:
+        """It has time to come with a better token, and holds a socket until then."""
+        async with await front.connect() as session:
+            reply = await ask(session, connect={"token": issuer.expired()})
+
+            assert reply["error"]["code"] == 109
+            assert front.handshakes() == 1
+        await front.empty()
+
+    async def test_who_vanishes_is_no_longer_counted(self, front: Front) -> None:
+        """Without a close frame."""
+        session = await front.connect()
+        session.transport.abort()
+
+        await front.empty()
+
+    async def test_who_says_nothing_in_time_is_no_longer_counted(
+        self, make_front: Callable[..., Awaitable[Front]]
+    ) -> None:
+        """3502."""
+        front = await make_front(connect_timeout_seconds=0.01)
+        session = await front.connect()
+
+        assert await closed(session) == 3502
+        await front.empty()
+
+    async def test_who_is_drained_is_no_longer_counted(self, front: Front) -> None:
+        """3001."""
+        session = await front.connect()
+        await front.gateway.node.drain(0)
+
+        assert await closed(session) == 3001
+        await front.empty()
+
+    async def test_bad_cookie_counts_as_none(self, front: Front) -> None:
+        """The socket opens, and its owner is not known."""
+        async with await front.connect(cookie("x.y.z"), ORIGIN):
+            assert front.handshakes() == 1
+        await front.empty()
+
+    @pytest.mark.parametrize(
+        ("how", "error"),
+        [
+            pytest.param({TAKE_OVER: lambda *_: False}, None, id="gone before"),
+            pytest.param({TAKE_OVER: lambda *_: 1 / 0}, ZeroDivisionError, id="failing"),
+            pytest.param({}, ConnectionResetError, id="gone before the accept"),
+        ],
+    )
+    async def test_who_is_lost_on_the_way_in_is_not_counted(
+        self, front: Front, how: dict[str, Any], error: type[Exception] | None
+    ) -> None:
+        """Before there is a connection that could say so."""
+        key = base64.b64encode(b"x" * 16)
+        scope: dict[str, Any] = {
+            "type": "websocket",
+            "asgi": {"version": "3.0"},
+            "path": PATH,
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(b"host", b"a"), (b"sec-websocket-key", key)],
+            "subprotocols": [],
+            "client": ("192.0.2.1", 1),
+            "state": {},
+            "extensions": how,
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(_message: MutableMapping[str, Any]) -> None:
+            raise ConnectionResetError
+
+        (outcome,) = await asyncio.gather(front.app(scope, receive, send), return_exceptions=True)
+
+        assert isinstance(outcome, error or type(None))
+        assert front.handshakes() == 0
+        assert front.outcome("ok") == 0
+
+
+class TestAdmission:
+    """Which credential counts, and what ``connect`` may add to it."""
+
+    async def test_header_is_enough(self, front: Front, issuer: Issuer) -> None:
+        """``connect`` needs no token, and has no expiry to refresh."""
+        async with await front.connect(bearer(issuer.mint())) as session:
+            assert front.handshakes() == 0
+            reply = await ask(session, connect={})
+
+            assert list(reply["connect"]["subs"]) == ["dm:#alice"]
+            assert "expires" not in reply["connect"]
+        assert front.outcome("ok") == 1
+
+    async def test_subprotocol_is_enough(self, front: Front, issuer: Issuer) -> None:
+        """Answered with the real subprotocol, never with the token."""
+        offered = ["centrifuge-json", f"bearer.{issuer.mint()}"]
+        async with await front.connect(subprotocols=offered) as session:
+            assert session.subprotocol == "centrifuge-json"
+            assert "connect" in await ask(session, connect={})
+
+    async def test_cookie_of_an_allowed_page_is_enough(self, front: Front, issuer: Issuer) -> None:
+        """As a browser sends it."""
+        async with await front.connect(cookie(issuer.mint()), ORIGIN) as session:
+            reply = await ask(session, connect={})
+
+            assert list(reply["connect"]["subs"]) == ["dm:#alice"]
+
+    async def test_cookie_without_an_origin_counts_as_none(
+        self, front: Front, issuer: Issuer
+    ) -> None:
+        """Nothing proves that no foreign page sent it."""
+        async with await front.connect(cookie(issuer.mint())) as session:
+            reply = await ask(session, connect={})
+
+            assert reply["error"]["code"] == 109
+
+    @pytest.mark.parametrize("token", ["", "x.y.z"])
+    async def test_without_a_good_credential_connect_is_answered_109(
+        self, front: Front, token: str
+    ) -> None:
+        """So that an SDK calls getToken, and a page refreshes its session."""
+        headers = [cookie(token), ORIGIN] if token else []
+        async with await front.connect(*headers) as session:
+            reply = await ask(session, connect={})
+
+            assert reply["error"]["code"] == 109
+
+    async def test_header_beats_the_cookie(self, front: Front, issuer: Issuer) -> None:
+        """Either beats it, also a bad one."""
+        async with await front.connect(
+            bearer(issuer.mint("bob")), cookie(issuer.mint()), ORIGIN
+        ) as session:
+            reply = await ask(session, connect={})
+
+        assert list(reply["connect"]["subs"]) == ["dm:#bob"]
+        response = await front.refusal(bearer("x.y.z"), cookie(issuer.mint()), ORIGIN)
+        assert response.status_code == 401
+
+    async def test_token_in_connect_beats_the_cookie(self, front: Front, issuer: Issuer) -> None:
+        """It is verified as if there were none."""
+        async with await front.connect(cookie(issuer.mint()), ORIGIN) as session:
+            reply = await ask(session, connect={"token": issuer.mint("bob")})
+
+            assert list(reply["connect"]["subs"]) == ["dm:#bob"]
+            assert reply["connect"]["expires"] is True
+
+    @pytest.mark.parametrize("place", ["header", "subprotocol", "query"])
+    async def test_token_in_connect_after_one_at_the_door_is_3501(
+        self, make_front: Callable[..., Awaitable[Front]], issuer: Issuer, place: str
+    ) -> None:
+        """One client says who it is once."""
+        front = await make_front(query_token=True)
+        token = issuer.mint()
+        match place:
+            case "header":
+                session = await front.connect(bearer(token))
+            case "subprotocol":
+                session = await front.connect(subprotocols=["centrifuge-json", f"bearer.{token}"])
+            case _:
+                session = await front.connect(path=f"{PATH}?access_token={token}")
+        await session.send(json.dumps({"id": 1, "connect": {"token": token}}))
+
+        assert await closed(session) == 3501
+
+    async def test_no_subprotocol_means_json(self, front: Front, issuer: Issuer) -> None:
+        """And none is answered (RFC 6455 section 4.2.2)."""
+        async with await front.connect(bearer(issuer.mint())) as session:
+            assert session.subprotocol is None
+            await session.send(b"{}")
+
+            assert await closed(session) == 3501
+
+    async def test_client_may_ask_for_websocket_pings(self, front: Front, issuer: Issuer) -> None:
+        """``cf_ws_frame_ping_pong``: then the protocol's own are not announced."""
+        async with await front.connect(
+            bearer(issuer.mint()), path=f"{PATH}?cf_ws_frame_ping_pong=true"
+        ) as session:
+            reply = await ask(session, connect={})
+
+        assert "ping" not in reply["connect"]
+        async with await front.connect(bearer(issuer.mint())) as session:
+            reply = await ask(session, connect={})
+        assert reply["connect"]["ping"] == 25
+
+    async def test_message_over_the_limit_is_1009(
+        self,
+        make_front: Callable[..., Awaitable[Front]],
+        issuer: Issuer,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """``GATEWAY_MAX_MESSAGE_BYTES``."""
+        monkeypatch.setattr(server, "_LINGER_SECONDS", 0.01)
+        front = await make_front(max_message_bytes=1024)
+        session = await front.connect(bearer(issuer.mint()))
+        await session.send("x" * 1025)
+
+        assert await closed(session) == 1009

@@ -1,0 +1,345 @@
+"""The composition: its parts, when it is ready, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import FastAPI, HTTPException
+from jose import jwk
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient, WebSocketDenialResponse
+
+from ws_gateway import app as composition, verifier
+from ws_gateway.app import (
+    Gateway,
+    create_app,
+    create_internal_app,
+    create_standalone_app,
+    open_gateway,
+)
+from ws_gateway.exceptions import ConfigurationError
+from ws_gateway.settings import Settings
+
+KEY = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
+ENTRY = {"issuer": "https://a.example", "jwks_url": "https://a.example/k", "audience": "us"}
+
+
+class Publisher:
+    """An issuer that may be away."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.fetches = 0
+
+    async def __call__(self, _url: str) -> bytes:
+        """Answer with the key set."""
+        self.fetches += 1
+        if not self.up:
+            raise ConnectionRefusedError
+        return json.dumps({"keys": [KEY.public_key().to_dict() | {"kid": "k"}]}).encode()
+
+
+@pytest.fixture(autouse=True)
+def publisher(monkeypatch: pytest.MonkeyPatch) -> Publisher:
+    """The issuer that every gateway of these tests asks."""
+    publisher = Publisher()
+    monkeypatch.setattr(verifier, "fetch_document", publisher)
+    monkeypatch.setattr(composition, "_KEYS_RETRY_SECONDS", 0.001)
+    return publisher
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Gateway]:
+    """A gateway with default settings."""
+    async with open_gateway(Settings()) as gateway:
+        yield gateway
+
+
+def client(app: FastAPI) -> httpx2.AsyncClient:
+    """Return a client of an application."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://gateway")
+
+
+async def keys(gateway: Gateway) -> None:
+    """Wait until the issuers' keys are known."""
+    while not gateway.verifier.ready:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+async def refusal(**settings: Any) -> str:  # noqa: ANN401 - settings of all types
+    """Return the line that a gateway refuses to start with."""
+    with pytest.raises(ConfigurationError) as caught:
+        await open_gateway(Settings(**settings)).__aenter__()
+    line = str(caught.value)
+    assert "\n" not in line
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    return line
+
+
+class TestStart:
+    """What cannot work stops the start, with a line that names the variable."""
+
+    @pytest.mark.parametrize(
+        "origin", ["https://x/", "https://X", "*", "null", "https://x:443", "localhost"]
+    )
+    async def test_origin_that_no_browser_sends_is_refused(self, origin: str) -> None:
+        """It would silently allow nobody."""
+        line = await refusal(origins=(origin,))
+
+        assert line.startswith("GATEWAY_ORIGINS: ")
+        assert repr(origin) in line
+
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            [ENTRY | {"user_prefix": "client"}],
+            [ENTRY | {"user_prefix": "A"}],
+            [ENTRY | {"user_prefix": "x" * 17}],
+            [ENTRY | {"jwks_url": "ftp://a.example"}],
+            [ENTRY | {"issuer": ""}],
+            [ENTRY, ENTRY],
+            [ENTRY, ENTRY | {"issuer": "https://b.example"}],
+            [
+                ENTRY | {"user_prefix": "a"},
+                ENTRY | {"user_prefix": "a", "issuer": "https://b.example"},
+            ],
+        ],
+    )
+    async def test_issuers_that_cannot_be_told_apart_are_refused(
+        self, entries: list[dict[str, str]]
+    ) -> None:
+        """``sub`` is unique within one issuer only."""
+        line = await refusal(issuers=json.dumps(entries))
+
+        assert line.startswith("GATEWAY_ISSUERS: ")
+
+    async def test_bad_channels_file_is_refused(self, tmp_path: Path) -> None:
+        """Also if it is not there."""
+        line = await refusal(channels_file=tmp_path / "missing.toml")
+
+        assert line.startswith("GATEWAY_CHANNELS_FILE: ")
+
+    async def test_hooks_that_cannot_be_imported_are_refused(self) -> None:
+        """At the start, not at the first call."""
+        assert (await refusal(hooks="no_such_module:hooks")).startswith("GATEWAY_HOOKS: ")
+
+    async def test_settings_reach_the_parts(self) -> None:
+        """Each limit is somebody's."""
+        settings = Settings(
+            connect_timeout_seconds=1,
+            ping_interval=2,
+            pong_timeout=1.5,
+            expiry_grace_seconds=4,
+            max_channels=5,
+            max_queue_bytes=70_000,
+            max_stall_seconds=7,
+            max_message_bytes=2048,
+        )
+        async with open_gateway(settings) as gateway:
+            session, write = gateway.node.session_limits, gateway.node.write_limits
+
+            assert (session.connect_timeout, session.ping_interval) == (1, 2)
+            assert (session.pong_timeout, session.expiry_grace) == (1.5, 4)
+            assert session.max_channels == 5
+            assert (write.max_queue_bytes, write.max_stall_seconds) == (70_000, 7)
+            assert gateway.node.max_message_bytes == 2048
+            assert gateway.node.hooks is None
+
+    async def test_nothing_is_left_running(self, publisher: Publisher) -> None:
+        """Neither with an issuer that is up nor with one that is not."""
+        for publisher.up in (True, False):
+            async with open_gateway(Settings()) as gateway:
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            assert gateway.node.draining
+
+
+class TestReadiness:
+    """New sockets may come once keys and broker are there, and until the drain."""
+
+    async def test_gateway_is_ready_once_the_issuer_is(self, publisher: Publisher) -> None:
+        """It starts without, and asks again by itself (design section 3)."""
+        publisher.up = False
+        async with (
+            open_gateway(Settings()) as gateway,
+            client(create_internal_app(gateway)) as http,
+        ):
+            while publisher.fetches < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            before = await http.get("/health/ready")
+            publisher.up = True
+            await keys(gateway)
+            after = await http.get("/health/ready")
+
+        assert before.status_code == 503
+        assert before.json()["conditions"] == {"broker": True, "keys": False, "not_draining": True}
+        assert after.status_code == 200
+
+    async def test_gateway_is_not_ready_without_its_broker(self, opened: Gateway) -> None:
+        """And names it."""
+        await keys(opened)
+        await opened.node.broker.stop()
+
+        assert opened.conditions() == {"broker": False, "keys": True, "not_draining": True}
+
+    async def test_gateway_that_drains_is_not_ready(self, opened: Gateway) -> None:
+        """But alive."""
+        await keys(opened)
+        await opened.node.drain(0)
+        async with client(create_internal_app(opened)) as http:
+            ready, live = await http.get("/health/ready"), await http.get("/health/live")
+
+        assert ready.status_code == 503
+        assert ready.json()["conditions"]["not_draining"] is False
+        assert live.status_code == 200
+
+
+class TestApplications:
+    """Two of them: what clients see, and what they never do."""
+
+    @pytest.mark.parametrize(
+        "path",
+        ["/", "/metrics", "/health/live", "/docs", "/redoc", "/openapi.json", "/api/publish"],
+    )
+    async def test_clients_see_nothing_internal(self, opened: Gateway, path: str) -> None:
+        """Design section 2: the paths on the front."""
+        async with client(create_app(opened)) as http:
+            response = await http.get(path)
+
+        assert (response.status_code, response.text) == (404, "Not Found")
+
+    async def test_slash_at_the_end_is_another_path(self, opened: Gateway) -> None:
+        """A redirect would be built of the Host header, which is the client's word."""
+        async with client(create_app(opened)) as http:
+            response = await http.get("/connection/websocket/")
+
+        assert response.status_code == 404
+
+    async def test_internal_port_describes_itself(self, opened: Gateway) -> None:
+        """Its OpenAPI is there, and there only."""
+        async with client(create_internal_app(opened)) as http:
+            paths = (await http.get("/openapi.json")).json()["paths"]
+
+        assert {"/health/ready", "/health/live", "/health/started", "/metrics"} <= set(paths)
+
+    async def test_metrics_have_the_names_of_the_design(self, opened: Gateway) -> None:
+        """``gateway_*``, and what the process itself says."""
+        await keys(opened)
+        async with client(create_internal_app(opened)) as http:
+            text = (await http.get("/metrics")).text
+        families = {found.name: found for found in text_string_to_metric_families(text)}
+
+        assert {
+            "gateway_build_info",
+            "gateway_channels_active",
+            "gateway_command_errors",
+            "gateway_connection_duration_seconds",
+            "gateway_connections",
+            "gateway_disconnects",
+            "gateway_draining",
+            "gateway_handshakes",
+            "gateway_jwks_refresh",
+            "gateway_messages_received",
+            "gateway_messages_sent",
+            "gateway_subscriptions_active",
+            "process_resident_memory_bytes",
+            "python_info",
+        } <= set(families)
+        (refreshed,) = [
+            sample
+            for sample in families["gateway_jwks_refresh"].samples
+            if sample.name.endswith("_total")
+        ]
+        assert (refreshed.labels, refreshed.value) == ({"result": "ok"}, 1)
+
+    async def test_failed_fetches_of_keys_are_counted(self, publisher: Publisher) -> None:
+        """So that an alert can tell an issuer that is away."""
+        publisher.up = False
+        async with open_gateway(Settings()) as gateway:
+            while publisher.fetches < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            failed = gateway.metrics.registry.get_sample_value(
+                "gateway_jwks_refresh_total", {"result": "error"}
+            )
+
+        assert failed
+        assert failed >= 1
+
+    async def test_refusal_of_a_request_is_plain_text_and_no_handshake(
+        self, opened: Gateway, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Only handshakes are counted and logged as such."""
+        caplog.set_level(logging.INFO)
+        app = create_app(opened)
+
+        @app.get("/refused")
+        async def refuse() -> None:
+            raise HTTPException(418, "no tea", {"Retry-After": "1"})
+
+        async with client(app) as http:
+            response = await http.get("/refused")
+
+        assert (response.status_code, response.text) == (418, "no tea")
+        assert response.headers["Retry-After"] == "1"
+        assert not [record for record in caplog.records if record.name == composition.__name__]
+
+    def test_refusals_are_counted_by_their_kind(self) -> None:
+        """Labels are bounded: what has no name of its own is an error."""
+        settings = Settings(max_unauthenticated_per_address=1)
+        with TestClient(create_standalone_app(settings)) as client:
+            app = client.app
+            assert isinstance(app, FastAPI)
+            gateway: Gateway = app.state.gateway
+            for headers in ({"Authorization": "Basic eA=="}, {"Origin": "https://evil.example"}):
+                response = refused(client, headers)
+                assert response.text
+            with client.websocket_connect("/connection/websocket"):
+                refused(client, {})
+            value = gateway.metrics.registry.get_sample_value
+            counts = {
+                result: value("gateway_handshakes_total", {"result": result})
+                for result in ("ok", "unauthorized", "forbidden", "rate_limited")
+            }
+
+        assert counts == {"ok": 1, "unauthorized": 1, "forbidden": 1, "rate_limited": 1}
+
+
+def refused(client: TestClient, headers: dict[str, str]) -> httpx2.Response:
+    """Return what a handshake is refused with."""
+    with (
+        pytest.raises(WebSocketDenialResponse) as caught,
+        client.websocket_connect("/connection/websocket", headers=headers),
+    ):
+        pass
+    return caught.value
+
+
+class TestStandalone:
+    """One application for any ASGI server."""
+
+    def test_settings_come_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As ``uvicorn --factory ws_gateway.app:create_standalone_app`` calls it."""
+        monkeypatch.setenv("GATEWAY_MAX_CHANNELS", "7")
+        with TestClient(create_standalone_app()) as client:
+            app = client.app
+            assert isinstance(app, FastAPI)
+            gateway: Gateway = app.state.gateway
+            limits = gateway.node.session_limits
+
+        assert limits.max_channels == 7
+        assert gateway.node.draining
+
+    def test_wrong_setting_stops_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Before anything is served."""
+        monkeypatch.setenv("GATEWAY_COLOUR", "red")
+
+        with pytest.raises(ConfigurationError, match="GATEWAY_COLOUR"):
+            create_standalone_app()

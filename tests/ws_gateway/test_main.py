@@ -1,0 +1,284 @@
+"""``python -m ws_gateway``, as an operator sees it: ports, signals, exit status, standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import logging
+import os
+import runpy
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jose import jwk, jwt
+from jose.backends.base import Key
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from ws_gateway import __main__ as program
+
+PATIENCE = 60.0
+"""Only a failing test waits for so long."""
+KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without any setting of ours, with ports of its own."""
+    for name in os.environ:
+        if name.startswith("GATEWAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GATEWAY_BIND", "127.0.0.1:0")
+    monkeypatch.setenv("GATEWAY_INTERNAL_BIND", "127.0.0.1:0")
+    return monkeypatch
+
+
+@pytest.fixture
+def _logging_restored() -> Iterator[None]:
+    """Give the root logger back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+ENTRY = {"issuer": "https://a.example", "jwks_url": "https://a.example/k", "audience": "us"}
+
+
+@pytest.mark.usefixtures("_logging_restored")
+class TestRefusal:
+    """What cannot work is one readable line, and status 2."""
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("GATEWAY_COLOUR", "red"),
+            ("GATEWAY_PING_INTERVAL", "often"),
+            ("GATEWAY_PONG_TIMEOUT", "60"),
+            ("GATEWAY_BIND", "localhost"),
+            ("GATEWAY_INTERNAL_BIND", "192.0.2.1:1"),
+            ("GATEWAY_ORIGINS", "https://x/"),
+            ("GATEWAY_ISSUERS", "https://a.example"),
+            ("GATEWAY_ISSUERS", json.dumps([ENTRY | {"user_prefix": "client"}])),
+            ("GATEWAY_ISSUERS", json.dumps([ENTRY, ENTRY | {"issuer": "https://b.example"}])),
+            ("GATEWAY_CHANNELS_FILE", "/no/such/file.toml"),
+            ("GATEWAY_HOOKS", "no_such_module:hooks"),
+            ("GATEWAY_LOG_LEVEL", "LOUD"),
+        ],
+    )
+    def test_wrong_setting_is_one_line_that_names_it(
+        self,
+        environment: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        variable: str,
+        value: str,
+    ) -> None:
+        """No traceback; an operator reads it in a terminal or in a pod's log."""
+        environment.setenv(variable, value)
+
+        status = program.main()
+
+        output = capsys.readouterr()
+        (line,) = output.err.splitlines()
+        assert status == 2
+        assert line.startswith(f"{variable}: ")
+        assert output.out == ""
+
+    @pytest.mark.parametrize("variable", ["GATEWAY_BIND", "GATEWAY_INTERNAL_BIND"])
+    def test_busy_port_is_one_line_that_names_it(
+        self,
+        environment: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        variable: str,
+    ) -> None:
+        """And what was bound before it is closed again."""
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            port = busy.getsockname()[1]
+            environment.setenv(variable, f"127.0.0.1:{port}")
+
+            status = program.main()
+
+        assert status == 2
+        assert capsys.readouterr().err == (
+            f"{variable}: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+        )
+
+    def test_module_can_be_run(
+        self, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """``-m ws_gateway`` exits with the status."""
+        environment.setenv("GATEWAY_COLOUR", "red")
+        environment.delitem(sys.modules, "ws_gateway.__main__")
+
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("ws_gateway", run_name="__main__")
+
+        assert caught.value.code == 2
+        assert capsys.readouterr().err == "GATEWAY_COLOUR: unknown setting\n"
+
+
+def mint() -> str:
+    """Return a token of the issuer."""
+    now = int(time.time())
+    claims = {
+        "iss": "https://issuer.example",
+        "aud": ["drawbridge"],
+        "exp": now + 600,
+        "iat": now,
+        "jti": base64.b32encode(b"token").decode(),
+        "sub": "alice",
+        "client_id": "chat",
+        "scope": "connect",
+    }
+    return jwt.encode(claims, KEY, algorithm="ES256", headers={"typ": "at+jwt", "kid": "k"})
+
+
+async def publish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a request with the issuer's key set."""
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps({"keys": [KEY.public_key().to_dict() | {"kid": "k"}]}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+    writer.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports that nobody listens on now."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class Program:
+    """A gateway as a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, public: int, internal: int) -> None:
+        self.process = process
+        self.public = public
+        self.internal = f"http://127.0.0.1:{internal}"
+
+    async def ready(self) -> None:
+        """Wait until new sockets may come."""
+        async with httpx2.AsyncClient(base_url=self.internal) as client, asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(httpx2.ConnectError):
+                    if (await client.get("/health/ready")).status_code == 200:
+                        return
+                assert self.process.returncode is None
+                await asyncio.sleep(0.02)
+
+    async def connect(self) -> ClientConnection:
+        """Open a connection that has connected."""
+        session = await connect(
+            f"ws://127.0.0.1:{self.public}/connection/websocket", proxy=None, ping_interval=None
+        )
+        await session.send(json.dumps({"id": 1, "connect": {"token": mint()}}))
+        assert "connect" in json.loads(await session.recv())
+        return session
+
+    async def ended(self) -> tuple[int, list[dict[str, Any]]]:
+        """Wait for its end; return the status and what it logged."""
+        async with asyncio.timeout(PATIENCE):
+            output, errors = await self.process.communicate()
+        assert output == b""
+        assert self.process.returncode is not None
+        return self.process.returncode, [json.loads(line) for line in errors.splitlines()]
+
+
+@pytest.fixture
+async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Program]:
+    """A gateway that is ready; its drain takes as many seconds as the parameter says."""
+    public, internal = free_ports(2)
+    issuer = await asyncio.start_server(publish, "127.0.0.1", 0)
+    entry = {
+        "issuer": "https://issuer.example",
+        "jwks_url": f"http://127.0.0.1:{issuer.sockets[0].getsockname()[1]}/",
+        "audience": "drawbridge",
+    }
+    channels = tmp_path / "channels.toml"
+    channels.write_text("")
+    settings = {
+        "GATEWAY_BIND": f"127.0.0.1:{public}",
+        "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{internal}",
+        "GATEWAY_ISSUERS": json.dumps([entry]),
+        "GATEWAY_CHANNELS_FILE": str(channels),
+        "GATEWAY_DRAIN_SECONDS": str(request.param),
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ws_gateway",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=Path(program.__file__).parents[1],
+        env=kept | settings,
+    )
+    running = Program(process, public, internal)
+    try:
+        await running.ready()
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+        issuer.close()
+
+
+async def closed(session: ClientConnection) -> int:
+    """Wait for the close frame, and return its code."""
+    with pytest.raises(ConnectionClosed) as caught:
+        await session.recv()
+    assert caught.value.rcvd is not None
+    return caught.value.rcvd.code
+
+
+@pytest.mark.parametrize("running", [0.2], indirect=True)
+async def test_sigterm_says_goodbye_and_exits_cleanly(running: Program) -> None:
+    """3001 to every socket, status 0, and a log of JSON lines without a token."""
+    sessions = [await running.connect() for _ in range(3)]
+    running.process.send_signal(signal.SIGTERM)
+
+    codes = [await closed(session) for session in sessions]
+
+    status, lines = await running.ended()
+    assert codes == [3001] * 3
+    assert status == 0
+    closes = [line for line in lines if line["event"] == "connection closed"]
+    assert [line["code"] for line in closes] == [3001] * 3
+    assert {line["level"] for line in lines} == {"INFO"}
+    assert "eyJ" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize("running", [3600], indirect=True)
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["ctrl-c", "twice"]
+)
+async def test_hurried_drain_takes_no_hour(running: Program, signals: list[signal.Signals]) -> None:
+    """But every socket still gets its code."""
+    sessions = [await running.connect() for _ in range(3)]
+    for number in signals:
+        running.process.send_signal(number)
+        async with httpx2.AsyncClient(base_url=running.internal) as client:
+            with contextlib.suppress(httpx2.TransportError):  # it may be gone already
+                await client.get("/health/ready")
+
+    codes = [await closed(session) for session in sessions]
+
+    assert codes == [3001] * 3
+    assert (await running.ended())[0] == 0
