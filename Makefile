@@ -64,6 +64,7 @@ pictures: $(VENV)/stamp-dev ## take the pictures of docs/page.md, with Debian's 
 lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 	$(BIN)/python requirements/lock.py
 
-clean: ## remove what the other targets made (users and keys in .local too)
+clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
+	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
 	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,7 +28,7 @@ class RedisServer:
 
     def start(self) -> Self:
         """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - our own words only
             [
                 *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--dir", str(self._directory), "--save", "", "--appendonly", "no"),

@@ -120,23 +120,28 @@ def front(settings: Settings) -> Component:
     )
 
 
+def nginx_exporter(settings: Settings) -> Component:
+    """Numbers of nginx for Prometheus; it ends at once if nginx does not run."""
+    ports = settings.ports
+    return Component(
+        name="nginx-exporter",
+        command=(
+            programs.find("prometheus-nginx-exporter"),
+            f"-nginx.scrape-uri=http://127.0.0.1:{ports.nginx_status}/stub_status",
+            f"-web.listen-address=127.0.0.1:{ports.nginx_exporter}",
+        ),
+        directory=settings.stack.path("nginx").absolute(),
+        ports=(ports.nginx_exporter,),
+        works=readiness.answers(ports.nginx_exporter, "/metrics"),
+    )
+
+
 def monitoring(settings: Settings) -> list[Component]:
-    """Prometheus, and the exporters of those that do not speak its language."""
+    """Prometheus, and Redis' numbers for it."""
     ports = settings.ports
     directory = settings.stack.path("prometheus").absolute()
     file = directory / "prometheus.yml"
     return [
-        Component(
-            name="nginx-exporter",
-            command=(
-                programs.find("prometheus-nginx-exporter"),
-                f"-nginx.scrape-uri=http://127.0.0.1:{ports.nginx_status}/stub_status",
-                f"-web.listen-address=127.0.0.1:{ports.nginx_exporter}",
-            ),
-            directory=directory,
-            ports=(ports.nginx_exporter,),
-            works=readiness.answers(ports.nginx_exporter, "/metrics"),
-        ),
         Component(
             name="redis-exporter",
             command=(

@@ -22,9 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from auth_service.app import open_service
 from infra.embedded import certificate
-from infra.embedded.demo_users import ensure_demo_users
 from infra.embedded.local_directory import LocalDirectory
 from infra.stack import components, guide, nginx, programs, prometheus, sockets
 from infra.stack.components import GATEWAY, NGINX, Component
@@ -130,7 +128,9 @@ class _Stack:
         self._ensure([components.redis(settings)])
         passwords = asyncio.run(_demo_users(settings))
         settings.stack.path("auth-metrics").mkdir(mode=0o700, exist_ok=True)
-        self._ensure([components.auth(settings)])
+        targets = settings.stack.path("prometheus/targets")
+        # Prometheus watches only what is there when it starts.
+        targets.mkdir(mode=0o700, parents=True, exist_ok=True)
         wanted = {
             part.name: part
             for part in (
@@ -139,17 +139,20 @@ class _Stack:
         }
         surplus = [name for name in self._gateways() if name not in wanted]
         changed = [part for part in wanted.values() if self._is_outdated(part)]
-        self._ensure([part for part in wanted.values() if part not in changed])
+        self._ensure(
+            [
+                components.auth(settings),
+                *(part for part in wanted.values() if part not in changed),
+                *components.monitoring(settings),
+            ]
+        )
         # One after the other, so that the others take over.
         for part in changed:
             self._route([name for name in wanted if name != part.name and self._runs(name)])
             self._ensure([part])
         self._route(list(wanted))
-        prometheus.write_targets(
-            prometheus.targets(settings.ports, settings.gateways),
-            settings.stack.path("prometheus/targets"),
-        )
-        self._ensure(components.monitoring(settings))
+        prometheus.write_targets(prometheus.targets(settings.ports, settings.gateways), targets)
+        self._ensure([components.nginx_exporter(settings)])
         self._stop(surplus)
         return passwords
 
@@ -308,6 +311,10 @@ class _Stack:
 
 
 async def _demo_users(settings: Settings) -> dict[str, str]:
+    # A second's worth of imports that only this step needs.
+    from auth_service.app import open_service  # noqa: PLC0415
+    from infra.embedded.demo_users import ensure_demo_users  # noqa: PLC0415
+
     async with open_service(settings.auth) as service:
         return await ensure_demo_users(service, settings.local)
 

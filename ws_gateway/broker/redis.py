@@ -262,7 +262,7 @@ def _to_publication(message: _Message) -> Publication:
         else ClientInfo(
             user=info.user,
             client=info.client,
-            # The very object: an empty one of our own would be written, as nothing after a colon.
+            # The very object: codecs leave out what is ABSENT, not what is empty.
             conn_info=Raw(info.conn_info) if info.conn_info else ABSENT,
             chan_info=Raw(info.chan_info) if info.chan_info else ABSENT,
         ),

@@ -1,0 +1,36 @@
+"""Prometheus' configuration, read by the real program."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from infra.stack import programs, prometheus
+from infra.stack.settings import Ports
+
+
+def test_prometheus_accepts_the_configuration(tmp_path: Path) -> None:
+    """Together with the files of its targets."""
+    shutil.copy(prometheus.SOURCE, tmp_path)
+    prometheus.write_targets(prometheus.targets(Ports(), 2), tmp_path / "targets")
+
+    checked = subprocess.run(  # noqa: S603 - the command is ours
+        [programs.find("promtool"), "check", "config", str(tmp_path / "prometheus.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stdout + checked.stderr
+
+
+def test_every_job_has_its_targets() -> None:
+    """A job without a file would be silent for ever."""
+    text = prometheus.SOURCE.read_text("utf-8")
+    jobs = re.findall(r"job_name: (\S+)", text)
+    files = re.findall(r"files: \[targets/(\S+)\.json\]", text)
+
+    assert jobs == files == list(prometheus.targets(Ports(), 1))

@@ -1,0 +1,163 @@
+"""The programs of the distribution, and how they are got without starting anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from infra.stack import programs
+from infra.stack.exceptions import StackError
+
+# Takes notes, and brings the programs if the policy forbids to start them.
+APT_GET = """\
+#!/bin/sh
+echo "$@" >> {notes}
+{policy} redis-server start; echo "policy $?" >> {notes}
+[ "$1" = install ] || exit 0
+{condition}
+for program in nginx redis-server prometheus promtool prometheus-nginx-exporter \\
+    prometheus-redis-exporter; do
+  printf '#!/bin/sh\\n' > {bin}/$program; chmod +x {bin}/$program
+done
+"""
+
+
+class Machine:
+    """A machine without any of the programs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bin = directory / "bin"
+        self.bin.mkdir()
+        self.notes = directory / "notes"
+        self.policy = directory / "policy-rc.d"
+
+    def script(self, path: Path, text: str) -> None:
+        """Write a program."""
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def apt_get(self, condition: str = "") -> None:
+        """Have a package manager."""
+        text = APT_GET.format(
+            notes=self.notes, policy=self.policy, bin=self.bin, condition=condition
+        )
+        self.script(self.bin / "apt-get", text)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """As root."""
+    made = Machine(tmp_path)
+    monkeypatch.setattr(programs, "_PATH", str(made.bin))
+    monkeypatch.setattr(programs, "_POLICY", made.policy)
+    monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    # What the machine that runs the tests has is none of theirs.
+    monkeypatch.setattr(programs, "_SERVICES", ())
+    return made
+
+
+def test_missing_programs_are_named_with_the_line_to_type(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For whoever is not root."""
+    machine.apt_get()
+    for program in set(programs.PACKAGES) - {"nginx", "promtool"}:
+        machine.script(machine.bin / program, "")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(StackError) as caught:
+        programs.require()
+
+    assert str(caught.value) == (
+        "missing: nginx, promtool; "
+        "as root: apt-get install --no-install-recommends nginx-light prometheus"
+    )
+    assert not machine.notes.exists()
+    with pytest.raises(StackError, match="missing: nginx; as root"):
+        programs.find("nginx")
+
+
+def test_root_gets_them_and_nothing_is_started(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The policy is there for the time of the installation only."""
+    machine.apt_get()
+
+    programs.require()
+
+    assert programs.missing() == []
+    notes = machine.notes.read_text().splitlines()
+    assert len(notes) == 2
+    assert notes[0].startswith("install --yes --no-install-recommends nginx-light prometheus ")
+    assert notes[1] == "policy 101"
+    assert not machine.policy.exists()
+    assert capsys.readouterr().out.startswith("Installing nginx-light prometheus ")
+    programs.require()  # nothing is left to do
+    assert len(machine.notes.read_text().splitlines()) == 2
+    assert programs.find("nginx") == str(machine.bin / "nginx")
+
+
+def test_old_lists_are_renewed(machine: Machine) -> None:
+    """A fresh container has none at all."""
+    machine.apt_get(f"[ $(grep -c update {machine.notes}) -gt 0 ] || exit 100")
+
+    programs.require()
+
+    orders = [line.split()[0] for line in machine.notes.read_text().splitlines()]
+    assert orders == ["install", "policy", "update", "policy", "install", "policy"]
+
+
+def test_an_installation_that_fails_is_told(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what the package manager said, and without leaving the policy behind."""
+    machine.apt_get("echo no such package >&2; exit 100")
+
+    with pytest.raises(StackError, match="missing: nginx, redis-server"):
+        programs.require()
+
+    assert "no such package" in capsys.readouterr().out
+    assert not machine.policy.exists()
+
+
+def test_a_policy_of_somebody_else_stays(machine: Machine) -> None:
+    """If it forbids as well, all is well."""
+    text = "#!/bin/sh\n# mine\nexit 101\n"
+    machine.script(machine.policy, text)
+    machine.apt_get()
+
+    programs.require()
+
+    assert machine.policy.read_text() == text
+
+
+def test_a_policy_that_lets_services_start_is_not_overruled(machine: Machine) -> None:
+    """Somebody wants it so; then he installs them himself."""
+    machine.script(machine.policy, "#!/bin/sh\nexit 0\n")
+    machine.apt_get()
+
+    with pytest.raises(StackError, match="lets new services start"):
+        programs.require()
+
+    assert not machine.notes.exists()
+
+
+def test_new_services_are_not_enabled(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the next boot nothing starts that nobody asked for; what was there is left as it is."""
+    machine.apt_get()
+    machine.script(
+        machine.bin / "systemctl", f'#!/bin/sh\necho systemctl "$@" >> {machine.notes}\n'
+    )
+    units = iter([{"nginx.service"}, *[{"nginx.service", "redis-server.service"}] * 3])
+    monkeypatch.setattr(programs, "_units", lambda: next(units))
+    monkeypatch.setattr(programs, "_SERVICES", ("nginx", "redis-server", "prometheus"))
+
+    programs.require()
+
+    lines = machine.notes.read_text().splitlines()
+    assert [line for line in lines if line.startswith("systemctl")] == [
+        "systemctl disable redis-server.service"
+    ]

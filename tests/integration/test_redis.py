@@ -1,0 +1,241 @@
+"""Two gateways over one Redis: users of one reach those of the other, also after it died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import InvalidStatus
+
+from tests.integration.embedded import ask, tell
+from tests.integration.gateways import Gateway, Issuer
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.integration
+
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    """Whose tokens count."""
+    issuer = Issuer()
+    yield issuer
+    issuer.stop()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that may be killed."""
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def start(
+    tmp_path_factory: pytest.TempPathFactory, issuer: Issuer, redis: RedisServer
+) -> Iterator[Start]:
+    """Starts gateways over that Redis."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings: str) -> Gateway:
+            directory = tmp_path_factory.mktemp("gateway")
+            gateway = Gateway(directory, issuer, {"GATEWAY_REDIS_URL": redis.url} | settings)
+            stack.callback(gateway.start().stop)
+            return gateway
+
+        yield start
+
+
+async def connected(socket: ClientConnection, *rooms: str) -> str:
+    """Connect and enter rooms; returns the node's id."""
+    reply = await ask(socket, id=1, connect={})
+    for number, room in enumerate(rooms, 2):
+        assert "subscribe" in await ask(socket, id=number, subscribe={"channel": room})
+    return str(reply["connect"]["node"])
+
+
+async def take(socket: ClientConnection, count: int) -> list[Any]:
+    """Collect publications; replies between them are passed over."""
+    found: list[Any] = []
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            for line in str(await socket.recv()).split("\n"):
+                reply = json.loads(line)
+                assert "error" not in reply, reply
+                if "push" in reply:
+                    found.append(reply["push"]["pub"]["data"])
+    return found
+
+
+async def publish_many(socket: ClientConnection, channel: str, count: int) -> None:
+    """Publish numbers in order, several commands in flight."""
+    for number in range(count):
+        command = {"id": 1000 + number, "publish": {"channel": channel, "data": number}}
+        await socket.send(json.dumps(command))
+
+
+async def published(socket: ClientConnection, channel: str, data: object) -> int:
+    """Publish one; returns 0 or the error's code."""
+    reply = await ask(socket, id=7, publish={"channel": channel, "data": data})
+    while "push" in reply:
+        reply = await tell(socket)
+    return int(reply.get("error", {}).get("code", 0))
+
+
+async def test_messages_go_both_ways_in_order(start: Start) -> None:
+    """Alice on one gateway and Bob on another, a thousand each, privately and in a room."""
+    first, second = start(), start()
+    async with first.client("alice") as alice, second.client("bob") as bob:
+        assert await connected(alice) != await connected(bob)
+        for source, target in ((alice, "bob"), (bob, "alice")):
+            await publish_many(source, f"dm:#{target}", 1000)
+
+        private = await asyncio.gather(take(alice, 1000), take(bob, 1000))
+
+    assert private == [list(range(1000))] * 2
+
+
+async def test_room_spans_the_gateways(start: Start) -> None:
+    """Everyone in it gets the same, in the same order."""
+    gateways = start(), start()
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [
+            await stack.enter_async_context(gateways[n % 2].client(f"user{n}")) for n in range(20)
+        ]
+        for socket in sockets:
+            await connected(socket, "room:a")
+
+        await publish_many(sockets[0], "room:a", 100)
+        found = await asyncio.gather(*(take(socket, 100) for socket in sockets))
+
+    assert found == [list(range(100))] * 20
+
+
+async def test_private_message_to_nobody_is_said_to_be(start: Start) -> None:
+    """1404 counts every gateway, and nobody who has gone."""
+    first, second = start(), start()
+    async with first.client("alice") as alice:
+        await connected(alice)
+        before = await published(alice, "dm:#bob", 1)
+        async with second.client("bob") as bob:
+            await connected(bob)
+            during = await published(alice, "dm:#bob", 2)
+        async with asyncio.timeout(5):
+            while (after := await published(alice, "dm:#bob", 3)) == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    assert (before, during, after) == (1404, 0, 1404)
+
+
+async def test_flow_resumes_after_redis_died_without_a_reconnect(
+    start: Start, redis: RedisServer
+) -> None:
+    """Sockets stay; what cannot be done is error 100; nobody subscribes again."""
+    first, second = start(), start()
+    async with first.client("alice") as alice, second.client("bob") as bob:
+        for socket in (alice, bob):
+            await connected(socket, "room:a")
+        assert await published(alice, "room:a", "before") == 0
+        assert await take(bob, 1) == ["before"]
+
+        redis.kill()
+        for gateway in (first, second):
+            await gateway.ready(wanted=False)
+        async with asyncio.timeout(1.5):
+            refused = await published(alice, "room:a", "lost")
+        subscribing = await ask(bob, id=8, subscribe={"channel": "room:b"})
+        with pytest.raises(InvalidStatus) as handshake:
+            await first.client("carol").__aenter__()
+        readiness = first.readiness()
+        redis.start()
+        for gateway in (first, second):
+            await gateway.ready()
+
+        assert await published(alice, "room:a", "after") == 0
+        assert await take(bob, 1) == ["after"]
+        assert "subscribe" in await ask(bob, id=9, subscribe={"channel": "room:b"})
+
+    assert refused == 100
+    assert subscribing["error"]["code"] == 100
+    assert subscribing["error"]["temporary"]
+    assert handshake.value.response.status_code == 503
+    assert readiness == (503, {"broker": False, "keys": True, "not_draining": True})
+    assert second.metric("gateway_redis_reconnects_total") == 2
+    assert second.metric("gateway_redis_deaf_seconds_total") > 0
+
+
+async def test_redis_away_at_the_start(start: Start, redis: RedisServer) -> None:
+    """Up, not ready, handshakes 503; ready by itself later."""
+    redis.kill()
+    gateway = start()
+    status, conditions = gateway.readiness()
+    with pytest.raises(InvalidStatus) as handshake:
+        await gateway.client("alice").__aenter__()
+
+    redis.start()
+    await gateway.ready()
+
+    async with gateway.client("alice") as alice:
+        await connected(alice, "room:a")
+    assert (status, conditions["broker"]) == (503, False)
+    assert handshake.value.response.status_code == 503
+
+
+async def test_url_may_come_from_a_file(start: Start, redis: RedisServer, tmp_path: Path) -> None:
+    """With its password, which no log repeats."""
+    redis.ask("CONFIG", "SET", "requirepass", "secret-word")
+    secret = tmp_path / "url"
+    secret.write_text(redis.url.replace("redis://", "redis://:secret-word@") + "\n")
+
+    gateway = start(
+        GATEWAY_REDIS_URL="", GATEWAY_REDIS_URL_FILE=str(secret), GATEWAY_LOG_LEVEL="DEBUG"
+    )
+
+    await gateway.ready()
+    assert "secret-word" not in gateway.log
+
+
+def test_wrong_url_stops_the_start_in_one_line() -> None:
+    """It names the variable, and does not repeat the value."""
+    result = subprocess.run(
+        [sys.executable, "-m", "ws_gateway"],
+        env={
+            "GATEWAY_REDIS_URL": "http://:secret@host",
+            "GATEWAY_BIND": "127.0.0.1:0",
+            "GATEWAY_INTERNAL_BIND": "127.0.0.1:0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+    assert result.returncode == 2
+    assert result.stderr == ("GATEWAY_REDIS_URL: must be a redis://, rediss:// or unix:// URL\n")
+
+
+async def test_nothing_is_left_on_redis(start: Start, redis: RedisServer) -> None:
+    """Neither a subscription of a client that has gone nor a connection of a gateway."""
+    gateway = start()
+    async with gateway.client("alice") as alice:
+        await connected(alice, "room:a")
+        during = redis.channels()
+    async with asyncio.timeout(5):
+        while redis.channels():  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+
+    assert during == {b"drawbridge:1:ch:room:a", b"drawbridge:1:ch:dm:#alice"}
+    gateway._process.send_signal(signal.SIGTERM)
+    gateway._process.wait(15)
+    assert redis.connections() == 0
