@@ -41,7 +41,7 @@ class Buckets:
 
     def read(self) -> tuple[list[tuple[str, float]], float]:
         """Return how many values there were up to each bound, and their sum."""
-        names = (*map(str, self._bounds), "+Inf")
+        names = (*(str(float(bound)) for bound in self._bounds), "+Inf")
         return list(zip(names, accumulate(self._counts), strict=True)), self._sum
 
 

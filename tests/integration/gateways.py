@@ -20,6 +20,7 @@ from typing import Any, Self
 import httpx2
 from cryptography.hazmat.primitives.asymmetric import ec
 from jose import jwk, jwt
+from typing_extensions import override
 from websockets.asyncio.client import connect
 
 from tests.integration.embedded import START_SECONDS, STOP_SECONDS, free_ports
@@ -54,6 +55,7 @@ class Issuer:
                 self.end_headers()
                 self.wfile.write(keys)
 
+            @override
             def log_message(self, *_arguments: object) -> None:
                 """Say nothing."""
 

@@ -65,16 +65,18 @@ async def connected(socket: ClientConnection, *rooms: str) -> str:
     return str(reply["connect"]["node"])
 
 
-async def take(socket: ClientConnection, count: int) -> list[Any]:
-    """Collect publications; replies between them are passed over."""
+async def take(socket: ClientConnection, count: int, *, replies: int = 0) -> list[Any]:
+    """Collect publications, until there are so many of them and of replies."""
     found: list[Any] = []
     async with asyncio.timeout(30):
-        while len(found) < count:
+        while len(found) < count or replies > 0:
             for line in str(await socket.recv()).split("\n"):
                 reply = json.loads(line)
                 assert "error" not in reply, reply
                 if "push" in reply:
                     found.append(reply["push"]["pub"]["data"])
+                elif reply:
+                    replies -= 1
     return found
 
 
@@ -101,7 +103,7 @@ async def test_messages_go_both_ways_in_order(start: Start) -> None:
         for source, target in ((alice, "bob"), (bob, "alice")):
             await publish_many(source, f"dm:#{target}", 1000)
 
-        private = await asyncio.gather(take(alice, 1000), take(bob, 1000))
+        private = await asyncio.gather(*(take(each, 1000, replies=1000) for each in (alice, bob)))
 
     assert private == [list(range(1000))] * 2
 
@@ -117,7 +119,9 @@ async def test_room_spans_the_gateways(start: Start) -> None:
             await connected(socket, "room:a")
 
         await publish_many(sockets[0], "room:a", 100)
-        found = await asyncio.gather(*(take(socket, 100) for socket in sockets))
+        found = await asyncio.gather(
+            take(sockets[0], 100, replies=100), *(take(socket, 100) for socket in sockets[1:])
+        )
 
     assert found == [list(range(100))] * 20
 

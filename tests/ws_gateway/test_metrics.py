@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from ws_gateway.metrics import Metrics
+from ws_gateway.metrics import Buckets, Metrics
 
 
 @pytest.fixture
@@ -119,3 +119,28 @@ def test_two_gateways_do_not_share_numbers(metrics: Metrics) -> None:
     metrics.messages_sent += 1
 
     assert samples(other, "gateway_messages_sent", "gateway_messages_sent_total") == {(): 0}
+
+
+def test_counter_is_read_at_the_scrape(metrics: Metrics) -> None:
+    """Its owner only adds to a number."""
+    seen = 3
+    metrics.counter("gateway_things", "Things.", lambda: seen)
+    seen += 1
+
+    assert samples(metrics, "gateway_things", "gateway_things_total") == {(): 4}
+
+
+def test_buckets_become_a_histogram(metrics: Metrics) -> None:
+    """A value at a bound belongs below it; one above them all is counted too."""
+    buckets = Buckets((0.1, 1))
+    metrics.histogram("gateway_lag_seconds", "Lag.", buckets)
+    for value in (0.05, 0.1, 0.5, 7):
+        buckets.observe(value)
+
+    assert samples(metrics, "gateway_lag_seconds", "gateway_lag_seconds_bucket") == {
+        ("0.1",): 2,
+        ("1.0",): 3,
+        ("+Inf",): 4,
+    }
+    assert samples(metrics, "gateway_lag_seconds", "gateway_lag_seconds_count") == {(): 4}
+    assert samples(metrics, "gateway_lag_seconds", "gateway_lag_seconds_sum") == {(): 7.65}

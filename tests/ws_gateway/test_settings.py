@@ -298,3 +298,49 @@ class TestChannelsFile:
             read(CHANNELS_FILE=str(tmp_path / "missing")).load_channels()
         with pytest.raises(ConfigurationError, match="Is a directory"):
             read(CHANNELS_FILE=str(tmp_path)).load_channels()
+
+
+class TestRedisURL:
+    """``GATEWAY_REDIS_URL``, which may hold a password, and ``GATEWAY_REDIS_URL_FILE``."""
+
+    def test_without_one_publications_stay_in_the_process(self) -> None:
+        """A bare laptop needs no Redis."""
+        assert read().redis_url is None
+
+    def test_it_is_not_shown(self) -> None:
+        """Neither by what prints the settings nor by what logs them."""
+        settings = read(REDIS_URL="redis://:secret@host")
+
+        assert settings.redis_url is not None
+        assert settings.redis_url.get_secret_value() == "redis://:secret@host"
+        assert "secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+    def test_it_may_come_from_a_file(self, tmp_path: Path) -> None:
+        """As secrets are mounted; the line's end is not part of it."""
+        path = tmp_path / "url"
+        path.write_text("redis://:secret@host\n")
+
+        settings = read(REDIS_URL_FILE=str(path), REDIS_URL="")
+
+        assert settings == read(REDIS_URL="redis://:secret@host")
+
+    def test_both_are_refused(self, tmp_path: Path) -> None:
+        """One of them would silently not count."""
+        line = refusal(REDIS_URL_FILE=str(tmp_path), REDIS_URL="redis://host")
+
+        assert line == "GATEWAY_REDIS_URL_FILE: set it or the plain one, not both"
+
+    def test_file_that_cannot_be_read_is_said_to_be(self, tmp_path: Path) -> None:
+        """Missing, or no text."""
+        (tmp_path / "bytes").write_bytes(b"\xff")
+
+        missing = refusal(REDIS_URL_FILE=str(tmp_path / "missing"))
+        unreadable = refusal(REDIS_URL_FILE=str(tmp_path / "bytes"))
+
+        prefix = "GATEWAY_REDIS_URL_FILE: cannot read the file: "
+        assert missing == f"{prefix}No such file or directory"
+        assert unreadable == f"{prefix}not UTF-8 text"
+
+    def test_empty_file_variable_counts_as_none(self) -> None:
+        """As every other."""
+        assert read(REDIS_URL_FILE="") == read()

@@ -173,6 +173,7 @@ class TestSubscribe:
         await broker.subscribe("news")
         await broker.subscribe("news")
         await broker.publish("news", publication(1))
+        await settled(broker, received)
 
         broker.unsubscribe("news")
 
