@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from auth_service import __version__, logs
 from auth_service.clients import ClientAuthenticator
@@ -306,6 +307,10 @@ def create_app(service: Service, *, lifespan: _Lifespan | None = None) -> FastAP
     app.include_router(page_router())
     install_error_answers(app)
     app.add_middleware(Envelope, metrics=service.metrics)
+    if service.settings.trusted_proxies:
+        app.add_middleware(
+            ProxyHeadersMiddleware, trusted_hosts=list(service.settings.trusted_proxies)
+        )
     return app
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -103,6 +104,15 @@ def _addresses(value: object) -> tuple[Address, ...]:
     return tuple(found)
 
 
+def _networks(value: object) -> tuple[str, ...]:
+    """Read addresses and networks separated by commas."""
+    entries = value if isinstance(value, tuple) else str(value).split(",")
+    try:
+        return tuple(str(ip_network(str(entry).strip())) for entry in entries)
+    except ValueError:
+        raise ValueError("must be IP addresses or networks, separated by commas") from None
+
+
 def _database_url(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"sqlite\+aiosqlite:///[^?#\s:]+", value):
         raise ValueError("must be sqlite+aiosqlite:///PATH")
@@ -146,6 +156,7 @@ class Settings(BaseModel):
         audience: The ``aud`` of access tokens.
         access_token_seconds: How long an access token lives, 60 to 3600.
         signing_algorithm: What new tokens are signed with.
+        trusted_proxies: Addresses and networks whose `X-Forwarded-For` is believed.
         database_url: Where users and clients are kept.
         keys_dir: Where the private signing keys are kept, made on the first start.
         default_client: Client of a request that names none; empty: such a request is refused.
@@ -173,6 +184,7 @@ class Settings(BaseModel):
     signing_algorithm: Annotated[
         Literal["ES256", "RS256"], BeforeValidator(_one_of("ES256", "RS256"))
     ] = "ES256"
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(_networks)] = ()
     database_url: Annotated[str, BeforeValidator(_database_url)] = (
         "sqlite+aiosqlite:///.local/auth.db"
     )

@@ -12,6 +12,7 @@ from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_gateway import __version__
 from ws_gateway.admission import UnauthenticatedSockets
@@ -160,6 +161,10 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(page.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
+    if gateway.settings.trusted_proxies:
+        app.add_middleware(
+            ProxyHeadersMiddleware, trusted_hosts=list(gateway.settings.trusted_proxies)
+        )
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     return app
 

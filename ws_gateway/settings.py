@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -52,6 +54,13 @@ def _listed(value: object) -> object:
     return [part for item in value.split(",") if (part := item.strip())]
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError:
+        raise ValueError("must be IP addresses or networks, separated by commas") from None
+
+
 def _address(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -67,6 +76,7 @@ Addresses = Annotated[
     BeforeValidator(_listed),
     Field(min_length=1),
 ]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], BeforeValidator(_listed)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -84,6 +94,7 @@ class Settings(BaseModel):
             or ``unix://``, as redis-py reads them; without it they stay in this process.
         channels_file: TOML; without it nothing can be subscribed or published.
         hooks: ``module:object`` of a ``ws_gateway.hooks.Hooks``; without it there is no rpc.
+        trusted_proxies: Addresses and networks whose `X-Forwarded-For` is believed.
         query_token: Accept ``?access_token=``; every hop's log will hold tokens then.
         drain_seconds: Over how long connections are asked to leave on SIGTERM.
         connect_timeout_seconds: For a connection's first command.
@@ -115,6 +126,7 @@ class Settings(BaseModel):
     redis_url: SecretStr | None = None
     channels_file: Path | None = None
     hooks: str = Field(default="", pattern=r"^$|^[\w.]+:\w+$")
+    trusted_proxies: Networks = ()
     query_token: bool = False
     drain_seconds: float = Field(default=20, ge=0, le=3600)
     connect_timeout_seconds: Seconds = 10

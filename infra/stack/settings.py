@@ -163,7 +163,8 @@ def read(environment: Mapping[str, str]) -> Settings:
                 f"{variable}: make up chooses the addresses; DRAWBRIDGE_PORT_OFFSET moves them all"
             )
     origin = Origin(ports.tls)
-    given = {name: value for name, value in environment.items() if value} | {
+    given = {"AUTH_TRUSTED_PROXIES": _HOST}
+    given |= {name: value for name, value in environment.items() if value} | {
         "AUTH_BIND": f"{_HOST}:{ports.auth}",
         "AUTH_INTERNAL_BIND": f"{_HOST}:{ports.auth_internal}",
     }
@@ -171,6 +172,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     gateway = {
         # Every token is the front's, whichever of its two doors it came through.
         "GATEWAY_ORIGINS": f"{origin},http://localhost:{ports.plain}",
+        "GATEWAY_TRUSTED_PROXIES": _HOST,
         "GATEWAY_LOG_LEVEL": "INFO",
         "GATEWAY_REDIS_URL": f"redis://{_HOST}:{ports.redis}/0",
         **given,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -217,3 +218,20 @@ def test_building_an_application_needs_no_open_database(settings: Settings) -> N
     assert create_app(service).title
     assert not service.started
     service.hasher.close()
+
+
+async def test_the_address_of_a_client_comes_from_a_trusted_proxy(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And from nobody else: what the client wrote stands further left."""
+    behind = _changed(settings, trusted_proxies=("127.0.0.0/8",))
+    forwarded = {"X-Forwarded-For": "6.6.6.6, 203.0.113.1"}
+    for chosen in (behind, settings):
+        async with open_service(chosen, hash_parameters=CHEAP) as service:
+            transport = httpx2.ASGITransport(create_app(service))
+            async with httpx2.AsyncClient(transport=transport, base_url="https://x") as http:
+                with caplog.at_level(logging.INFO):
+                    await http.post("/token", data={"grant_type": "none"}, headers=forwarded)
+
+    refused = [record for record in caplog.records if record.getMessage() == "token_refused"]
+    assert [record.__dict__["address"] for record in refused] == ["203.0.113.1", "127.0.0.1"]

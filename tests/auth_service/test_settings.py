@@ -180,3 +180,17 @@ def test_what_kubernetes_injects_for_a_service_is_no_setting() -> None:
     )
 
     assert settings == Settings()
+
+
+@pytest.mark.parametrize("value", ["localhost", "10.0.0.1/8", "10.0.0.0/33", "*", "10.0.0.1,"])
+def test_trusted_proxies_are_addresses_or_networks(value: str) -> None:
+    """A name could be anybody's tomorrow, and ``*`` is everybody."""
+    with pytest.raises(ConfigurationError, match=r"^AUTH_TRUSTED_PROXIES: must be IP addresses"):
+        Settings.from_environment({"AUTH_TRUSTED_PROXIES": value})
+
+
+def test_trusted_proxies_are_a_list() -> None:
+    """Addresses and networks of both families."""
+    settings = Settings.from_environment({"AUTH_TRUSTED_PROXIES": "10.0.0.0/8, ::1"})
+
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1/128")

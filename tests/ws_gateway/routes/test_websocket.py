@@ -172,7 +172,12 @@ async def make_front(
             gateway = await opened.enter_async_context(open_gateway(chosen))
             app = create_app(gateway)
             config = uvicorn.Config(
-                app, http=HTTPProtocol, ws=Handshake, lifespan="off", log_config=None
+                app,
+                http=HTTPProtocol,
+                ws=Handshake,
+                lifespan="off",
+                log_config=None,
+                proxy_headers=False,  # uvicorn's own default believes everyone on this machine
             )
             config.load()
             state = ServerState()
@@ -383,6 +388,34 @@ class TestUnauthenticated:
         for session in (*guests, known):
             await session.close()
         await front.empty()
+
+    async def test_clients_behind_a_trusted_proxy_are_told_apart(
+        self, make_front: Callable[..., Awaitable[Front]]
+    ) -> None:
+        """Or one address, the proxy's, would stand for everybody."""
+        front = await make_front(
+            max_unauthenticated_per_address=1, trusted_proxies=("127.0.0.0/8",)
+        )
+        first = await front.connect(("X-Forwarded-For", "203.0.113.1"))
+        second = await front.connect(("X-Forwarded-For", "203.0.113.2"))
+        again = await front.refusal(("X-Forwarded-For", "6.6.6.6, 203.0.113.1"))
+
+        assert again.status_code == 429
+        for session in (first, second):
+            await session.close()
+        await front.empty()
+
+    async def test_a_stranger_cannot_choose_an_address(
+        self, make_front: Callable[..., Awaitable[Front]]
+    ) -> None:
+        """Anybody can send the header; by default nobody is believed."""
+        front = await make_front(max_unauthenticated_per_address=1)
+        guest = await front.connect(("X-Forwarded-For", "203.0.113.1"))
+        response = await front.refusal(("X-Forwarded-For", "203.0.113.2"))
+        await guest.close()
+        await front.empty()
+
+        assert response.status_code == 429
 
     async def test_full_process_is_503(self, make_front: Callable[..., Awaitable[Front]]) -> None:
         """And free again when one has gone."""
