@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+
+logger = logging.getLogger(__name__)
 
 
 class Deadlines:
@@ -59,7 +62,11 @@ class Deadlines:
                 self._handle = self._loop.call_at(max(due, now + 0.05), self._sweep)
                 return
             del self._due[entry]
-            entry.expired()
+            try:
+                entry.expired()
+            except Exception:
+                # One entry's bug must not stop the clock of all the others.
+                logger.exception("deadline failed")
         self._tell_if_none()
 
 

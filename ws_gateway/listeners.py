@@ -25,6 +25,7 @@ from ws_gateway.server import Handshake, HTTPProtocol, closing_sockets
 # A storm of 4,000 reconnects lost its tail at 128.
 BACKLOG = 2048
 _GRACEFUL_SECONDS = 5
+_HURRIED_SECONDS = 0.5
 
 Drain = Callable[[asyncio.Event], Awaitable[None]]
 """Says goodbye to the connections; the event is set when it should hurry."""
@@ -82,7 +83,16 @@ def bind(addresses: Iterable[tuple[str, int]], *, variable: str) -> list[socket.
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that leaves signals alone and waits for closing WebSockets."""
+    """A uvicorn server that leaves signals alone and waits for closing WebSockets.
+
+    Args:
+        config: What it serves.
+        hurry: When set, peers that do not answer are not waited for.
+    """
+
+    def __init__(self, config: uvicorn.Config, hurry: asyncio.Event) -> None:
+        super().__init__(config)
+        self._hurry = hurry
 
     @override
     @contextlib.contextmanager
@@ -93,7 +103,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        await closing_sockets(self.server_state).none()
+        closed = asyncio.create_task(closing_sockets(self.server_state).none())
+        hurried = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({closed, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        # Those who read get their close frame even in a hurry.
+        await asyncio.wait({closed}, timeout=_HURRIED_SECONDS)
+        self.force_exit = self._hurry.is_set()
+        for task in (closed, hurried):
+            task.cancel()
         await super().shutdown(sockets)
 
 
@@ -114,7 +131,9 @@ async def serve(listeners: Iterable[Listener], *, drain: Drain) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
-    served = [(_Server(_configuration(listener)), listener.sockets) for listener in listeners]
+    served = [
+        (_Server(_configuration(listener), hurry), listener.sockets) for listener in listeners
+    ]
     try:
         async with asyncio.TaskGroup() as group:
             for server, sockets in served:

@@ -46,6 +46,10 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 REQUEST_SECONDS = 10.0
 """For the head of a request, and again for its body."""
+UNREAD_SECONDS = 10.0
+"""For a client that has left so much unread that nothing more is written to it."""
+MAX_PIPELINED = 16
+"""Requests that may wait behind one that is not answered yet."""
 _CLOSE_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
@@ -84,6 +88,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._deadlines = _deadlines(server_state, "drawbridge_requests", REQUEST_SECONDS)
+        self._unread = _deadlines(server_state, "drawbridge_unread", UNREAD_SECONDS)
         self._lingering = _lingering(server_state)
         self._in_head = True
         self._overhead = 0  # bytes since the last piece of a body, or the end of a request
@@ -97,8 +102,20 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadlines.stop(self)
+        self._unread.stop(self)
         self._lingering.stop(self)
+        self.pipeline.clear()  # nobody is there to be answered
         super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.start(self)
+
+    @override
+    def resume_writing(self) -> None:
+        self._unread.stop(self)
+        super().resume_writing()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -139,6 +156,12 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             self._refuse(431, "Request head too large")
             # The parser swallows this and reports its own error, which is then ignored.
             raise ValueError("head too large")
+        if len(self.pipeline) >= MAX_PIPELINED:
+            # One read can hold thousands. A status would pass for the answer to the first of them.
+            self._refused = True
+            logger.info("pipeline cut", extra={"address": self.client and self.client[0]})
+            self.transport.abort()
+            raise ValueError("too many requests")
         self._deadlines.start(self)
         super().on_headers_complete()
 
@@ -155,10 +178,10 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
 
     @override
     def expired(self) -> None:
-        if not self._refused:
+        if self.flow.write_paused or self.transport.is_closing():
+            self.transport.abort()  # it does not read, so that close() would wait for ever
+        elif not self._refused:
             self._refuse(408, "Request took too long")
-        elif self.transport.is_closing():
-            self.transport.abort()  # it has not read the answer
         else:
             self._lingering.start(self)
             self.transport.close()
@@ -192,6 +215,11 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             return
         if cycle is not None and not cycle.response_complete:
             self._refuse(400, "Upgrade behind a request that is not answered")
+            return
+        if self.flow.write_paused:
+            # The event loop says so once: the next protocol would never hear that nobody reads.
+            self._refused = True
+            self.transport.abort()
             return
         self._deadlines.stop(self)
         self.connections.discard(self)
@@ -261,7 +289,11 @@ class Handshake(asyncio.Protocol):
         self._scope = scope
         fault = _fault(scope)
         if fault is not None:
-            logger.info("handshake refused", extra={"status": fault[0], "reason": fault[1]})
+            client = scope.get("client")
+            logger.info(
+                "handshake refused",
+                extra={"status": fault[0], "reason": fault[1], "address": client and client[0]},
+            )
             self._answer(_response(*fault))
             return
         scope["subprotocols"] = [
@@ -314,11 +346,10 @@ class Handshake(asyncio.Protocol):
         self, open_connection: OpenConnection, subprotocol: str | None, max_message_bytes: int
     ) -> bool:
         transport = self._transport
-        if self._answered or transport is None:
-            raise RuntimeError("the handshake is over")
-        self._answered = True
-        if transport.is_closing():
+        if self._answered or transport is None or transport.is_closing():
+            self._answered = True
             return False
+        self._answered = True
         key = _values(self._scope, b"sec-websocket-key")[0].strip()
         accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
         head = [

@@ -6,10 +6,13 @@ large lever on the cost of a delivery (a frame of its own costs one ``send`` eac
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ws_gateway.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,11 @@ class Flusher:
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for writer in dirty:
-            writer.flush()
+            try:
+                writer.flush()
+            except Exception:
+                # The others of this turn would wait for ever: they count as queued.
+                logger.exception("flush failed")
 
 
 class Writer:

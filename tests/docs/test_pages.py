@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from centrifuge import Client
 
 import auth_service
 import ws_gateway
@@ -54,6 +56,18 @@ def test_python_blocks_compile(page: Path) -> None:
     """A block somebody pastes is Python."""
     for block in blocks(page, "python"):
         ast.parse(block)
+
+
+def test_the_sdk_example_calls_the_sdk_as_it_is() -> None:
+    """Every keyword it gives to the client is one."""
+    (block,) = blocks(ROOT / "docs" / "protocol.md", "python")
+    (call,) = [
+        node
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Client"
+    ]
+
+    assert {keyword.arg for keyword in call.keywords} <= set(inspect.signature(Client).parameters)
 
 
 def test_the_channels_file_of_the_protocol_page_is_one() -> None:

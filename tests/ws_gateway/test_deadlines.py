@@ -91,6 +91,17 @@ class TestDeadlines:
         assert isinstance(results[0], asyncio.CancelledError)
         assert results[1:] == [None, None]
 
+    @on_uvloop
+    async def test_entry_that_fails_does_not_stop_the_clock(self) -> None:
+        """All others wait for the same timer."""
+        loop = asyncio.get_running_loop()
+        deadlines, other = Deadlines(loop, 0.01), Timed(loop)
+        deadlines.start(Expiring())  # raises NotImplementedError
+        deadlines.start(other)
+        await deadlines.none()
+
+        assert other.expired_at is not None
+
     def test_base_says_nothing_of_what_happens(self) -> None:
         """Every entry has its own end."""
         with pytest.raises(NotImplementedError):

@@ -378,6 +378,30 @@ async def test_peer_that_never_answers_does_not_keep_the_process(
         await writer.wait_closed()
 
 
+async def test_second_signal_hurries_past_a_peer_that_never_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has its close frame; whoever signals twice does not want to wait for its answer."""
+    monkeypatch.setattr(server, "_CLOSE_SECONDS", 3600)
+    process = Process()
+    await process.start()
+    reader, writer = await asyncio.open_connection(*process.where)
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    send(signal.SIGTERM)
+    frame = await reader.readexactly(12)
+    send(signal.SIGTERM)
+    await process.ended()
+
+    assert frame == b"\x88\x0a\x0b\xb9shutdown"
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 @pytest.fixture
 def make_certificate(tmp_path: Path) -> Callable[[], tuple[Path, Path]]:
     """A factory of certificates that sign themselves, and their keys."""

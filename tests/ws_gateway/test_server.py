@@ -246,6 +246,34 @@ class TestHead:
 
         run()
 
+    def test_client_that_does_not_read_its_answer_is_cut(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Closing would wait for ever for what it does not take."""
+        monkeypatch.setattr(server, "UNREAD_SECONDS", 0.01)
+
+        @on_uvloop
+        async def run() -> None:
+            async with serving() as running:
+                client = await running.connect(limit=1024)
+                client.send(f"GET /large HTTP/1.1\r\n{HOST}\r\n\r\n")
+                await until(lambda: bool(running.app.scopes))
+
+                await until(lambda: not running.state.connections)
+
+        run()
+
+    @on_uvloop
+    async def test_many_pipelined_requests_are_cut(self) -> None:
+        """One read of small requests would become thousands of objects, held while one waits."""
+        async with serving() as running:
+            await running.ask(f"GET /held HTTP/1.1\r\n{HOST}\r\n\r\n" * 1000)
+            await until(lambda: bool(running.app.scopes))
+            await until(lambda: not running.state.connections)
+            running.app.proceed.set()
+
+            assert len(running.app.scopes) == 1
+
     @on_uvloop
     async def test_peer_that_leaves_in_the_middle_leaves_nothing(self) -> None:
         """No deadline runs for it."""
@@ -511,6 +539,18 @@ class TestRequest:
 
             assert (await client.refusal())[0] == 400
             assert len(running.app.scopes) == 1
+
+    @on_uvloop
+    async def test_handshake_behind_an_unread_answer_is_cut(self) -> None:
+        """The socket would not learn that nobody reads, and its queue would have no bound."""
+        async with serving() as running:
+            client = await running.connect(limit=1024)
+            client.send(f"GET /large HTTP/1.1\r\n{HOST}\r\n\r\n")
+            await until(lambda: bool(running.app.scopes))
+            client.send(request())
+
+            await until(lambda: not running.state.connections)
+            assert running.app.taken == []
 
     @on_uvloop
     async def test_request_behind_the_handshake_is_frames(self) -> None:

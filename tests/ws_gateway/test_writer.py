@@ -230,3 +230,22 @@ class TestSlowReader:
 
         with pytest.raises(NotImplementedError):
             writer.slow()
+
+
+def test_a_flush_that_fails_keeps_nobody_else_waiting(
+    turns: Turns, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those behind it in the turn count as queued: they would be silent for good."""
+    flusher = Flusher(turns.call_soon)
+    broken, good = RecordingWriter(flusher), RecordingWriter(flusher)
+
+    def fail(_data: bytes) -> None:
+        raise RuntimeError("broken")
+
+    broken.recording.write = fail  # type: ignore[method-assign, assignment]
+    broken.send(b"a")
+    good.send(b"b")
+    turns.turn()
+
+    assert good.writes == [b"b"]
+    assert [record.getMessage() for record in caplog.records] == ["flush failed"]

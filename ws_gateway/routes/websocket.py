@@ -96,5 +96,8 @@ def create_router(
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 404 on every other path, also to a WebSocket, which would get a bare 403."""
+    if scope["type"] == "websocket":
+        client = scope.get("client")
+        logger.info("handshake refused", extra={"status": 404, "address": client and client[0]})
     response = PlainTextResponse("Not Found", 404)
     await response(scope, receive, send)
