@@ -30,6 +30,12 @@ class _RequestIdFilter(logging.Filter):
         return True
 
 
+def quieten() -> None:
+    """Keep libraries from logging the parameters of statements: password hashes are among them."""
+    for name in ("aiosqlite", "sqlalchemy", "passlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
     """Send all log records of the process to ``stream`` (standard error) as JSON lines.
 
@@ -58,5 +64,6 @@ def configure(stream: TextIO | None = None, *, level: int = logging.INFO) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    quieten()
     # Its lines carry the full query string, where a careless client may have put a token.
     logging.getLogger("uvicorn.access").disabled = True

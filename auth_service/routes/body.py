@@ -10,7 +10,8 @@ from starlette.requests import ClientDisconnect
 from auth_service.exceptions import InvalidRequest
 
 MAX_BODY_BYTES = 16 * 1024
-BODY_SECONDS = 10.0
+# Less than a server in front allows, so that the answer is JSON and ours.
+BODY_SECONDS = 6.0
 # The rest of such a body is not wanted either, so the connection does not survive.
 _CLOSE = {"Connection": "close"}
 

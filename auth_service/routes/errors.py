@@ -16,6 +16,7 @@ from auth_service.exceptions import InvalidRequest, RequestError
 from auth_service.models import Client
 
 _log = logging.getLogger(__name__)
+METHOD_NOT_ALLOWED = 405
 _WORDS = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -66,9 +67,13 @@ async def _answer_request_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body.model_dump(), error.status, headers=error.headers)
 
 
-async def _answer_http_exception(_: Request, error: Exception) -> JSONResponse:
+async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 (for the type checker)
     word = _WORDS.get(error.status_code, "error")
+    if error.status_code == METHOD_NOT_ALLOWED:
+        # Somebody sends a form, and a password perhaps, in a way that ends up in logs.
+        address = request.client.host if request.client else ""
+        _log.warning("method_refused", extra={"method": request.method, "address": address})
     return JSONResponse({"error": word}, error.status_code, headers=error.headers)
 
 

@@ -12,6 +12,7 @@ import uvloop
 
 import auth_service.app
 import auth_service.exceptions
+import auth_service.logs
 import ws_gateway.app
 import ws_gateway.exceptions
 from infra.embedded import certificate, guide, loopback
@@ -61,6 +62,7 @@ async def run(environment: Mapping[str, str]) -> None:
             else []
         )
         logs.configure(for_gateway.log_level)
+        auth_service.logs.quieten()
 
         local.make()
         certificate.ensure(local)

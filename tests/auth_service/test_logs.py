@@ -52,3 +52,14 @@ def test_the_servers_access_log_is_off(stream: io.StringIO) -> None:
     logging.getLogger("uvicorn.access").info("GET /?token=secret")
 
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("name", ["aiosqlite", "sqlalchemy.engine.Engine", "passlib.registry"])
+def test_libraries_do_not_log_what_is_stored(name: str) -> None:
+    """At DEBUG they write the parameters of every statement: password hashes among them."""
+    stream = io.StringIO()
+    logs.configure(stream, level=logging.DEBUG)
+    logging.getLogger(name).debug("INSERT INTO users … $argon2id$…")
+    logging.getLogger(name).info("INSERT INTO users … $argon2id$…")
+
+    assert stream.getvalue() == ""

@@ -90,6 +90,7 @@ async def test_the_codes_say_whether_to_come_back(gateway: Gateway, visitor: Vis
     )
 
     assert terminal == [1009, 3500, 3501, 3999, 4500, 4999]
+    await expect(visitor.state).to_have_text("connected")
     assert gateway.sockets
 
 
@@ -104,6 +105,7 @@ async def test_the_delay_grows_is_bounded_and_differs(gateway: Gateway, visitor:
     )
 
     assert delays == [[250, 500], [250, 1000], [250, 8000], [250, 20000], [250, 20000]]
+    await expect(visitor.state).to_have_text("connected")
     assert gateway.sockets
 
 

@@ -207,7 +207,7 @@ class TestApplications:
 
     @pytest.mark.parametrize(
         "path",
-        ["/", "/metrics", "/health/live", "/docs", "/redoc", "/openapi.json", "/api/publish"],
+        ["/metrics", "/health/live", "/docs", "/redoc", "/openapi.json", "/api/publish"],
     )
     async def test_clients_see_nothing_internal(self, opened: Gateway, path: str) -> None:
         """Design section 2: the paths on the front."""

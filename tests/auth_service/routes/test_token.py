@@ -152,13 +152,19 @@ async def test_a_body_too_large_closes_the_connection(http: httpx2.AsyncClient) 
     assert answer.headers["Connection"] == "close"
 
 
-async def test_get_is_not_allowed_and_its_query_not_looked_at(http: httpx2.AsyncClient) -> None:
+async def test_get_is_not_allowed_and_its_query_not_looked_at(
+    http: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """RFC 6749 section 3.2: POST only, so that credentials stay out of addresses."""
-    answer = await http.get("/token?grant_type=password&username=alice&password=secret")
+    with caplog.at_level(logging.INFO, logger="auth_service"):
+        answer = await http.get("/token?grant_type=password&username=alice&password=secret")
 
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
     assert answer.json() == {"error": "method_not_allowed"}
     assert answer.headers["Cache-Control"] == "no-store"
+    (record,) = caplog.records
+    assert record.getMessage() == "method_refused"
+    assert "secret" not in str(record.__dict__)
 
 
 async def test_clients_are_authenticated(service: Service, login: Login) -> None:
