@@ -5,8 +5,8 @@ Beside `make run`, from the top of the repository, with TOKEN as README.md in th
     .venv/bin/uvicorn --app-dir docs/examples greeting:app --port 8102
     .venv/bin/python docs/examples/talk.py ws://127.0.0.1:8102/greeting
 
-`Credentials.user` is the id that never changes; `Credentials.info` is JSON text for others to see,
-or None, and its content is the issuer's business.
+`Credentials.user` is the id that never changes; `Credentials.info` is a JSON object for
+others to see, or None, and what is in it is the issuer's business.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ bearer = OAuth2WebSocketPasswordBearer(tokenUrl=f"{DRAWBRIDGE}/token")
 
 def name_of(who: Credentials) -> str:
     """Return the name that the issuer gave, else the id."""
-    info = None if who.info is None else json.loads(who.info)
-    name = info.get("name") if isinstance(info, dict) else None
+    name = json.loads(who.info or b"{}").get("name")
     return name if isinstance(name, str) else who.user
 
 

@@ -15,6 +15,7 @@ Every connection of the receiver gets it. Without one the gateway answers with e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import sys
@@ -43,14 +44,12 @@ async def main(receiver: str = "", *words: str) -> str | None:
     client = Client(url, Inbox(), token=TOKEN, ssl_context=context)
     await client.connect()
     await client.ready()
-    if not receiver:
-        async with httpx2.AsyncClient(verify=context) as http:
-            bearer = {"Authorization": f"Bearer {TOKEN}"}
-            answer = await http.get(f"https://{HOST}/users/me", headers=bearer)
-        print(f"I am {answer.json()['sub']}", flush=True)
-        await asyncio.Event().wait()  # until Ctrl-C
     try:
-        await client.publish(f"dm:#{receiver}", " ".join(words))
+        if receiver:
+            await client.publish(f"dm:#{receiver}", " ".join(words))
+        else:
+            print(f"I am {await own_id(context)}", flush=True)
+            await asyncio.Event().wait()  # until Ctrl-C
     except ReplyError as error:
         return "not connected" if error.code == NOT_CONNECTED else str(error)
     finally:
@@ -58,5 +57,14 @@ async def main(receiver: str = "", *words: str) -> str | None:
     return None
 
 
+async def own_id(context: ssl.SSLContext) -> str:
+    """Ask the token service; what is inside of a token is not for clients to read."""
+    async with httpx2.AsyncClient(verify=context) as http:
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        answer = await http.get(f"https://{HOST}/users/me", headers=bearer)
+    return str(answer.raise_for_status().json()["sub"])
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(*sys.argv[1:])))
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(asyncio.run(main(*sys.argv[1:])))

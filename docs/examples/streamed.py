@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, WebSocket, WebSocketDisconnect
@@ -31,7 +31,7 @@ app.state.verifier = Verifier(
 bearer = OAuth2WebSocketPasswordBearer(tokenUrl=f"{DRAWBRIDGE}/token")
 
 
-async def answer(question: str) -> AsyncIterator[str]:
+async def answer(question: str) -> AsyncGenerator[str, None]:
     """Give a long answer, a word at a time; put your model here."""
     for word in f"{question}? {'On the one hand, on the other hand; ' * 20}".split():
         yield word + " "
