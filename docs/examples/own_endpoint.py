@@ -65,5 +65,7 @@ async def echo(websocket: WebSocket, credentials: Annotated[Credentials, Depends
         async with asyncio.timeout(credentials.expires_at - time.time()):
             async for text in websocket.iter_text():
                 await websocket.send_text(f"{credentials.user}: {text}")
+    except KeyError:  # iter_text() found no text in the message
+        await websocket.close(1003, "text only")
     except TimeoutError:
         await websocket.close(3005, "connection expired")

@@ -2,65 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from jose import jwk, jwt
-from jose.backends.base import Key
 from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
 from docs.examples import own_endpoint
-from ws_gateway.bearer import Verifier
-
-ORIGIN = "https://localhost:8443"
-KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
-
-
-def mint(issuer: str, audience: str, seconds: float = 600) -> str:
-    """Return a token that is good for so long."""
-    now = int(time.time())
-    claims = {
-        "iss": issuer,
-        "aud": [audience],
-        "exp": now + int(seconds),
-        "iat": now - 60,
-        "jti": "token-1",
-        "sub": "alice",
-        "client_id": "chat",
-        "scope": "connect",
-    }
-    return jwt.encode(claims, KEY, algorithm="ES256", headers={"typ": "at+jwt", "kid": "k"})
-
-
-async def publish(url: str) -> bytes:
-    """Answer with the issuer's key set."""
-    assert url == "http://127.0.0.1:8001/.well-known/jwks.json"
-    return json.dumps({"keys": [KEY.public_key().to_dict() | {"kid": "k"}]}).encode()
+from tests.docs.examples.door import ORIGIN, client_of, header, mint
 
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     """The example's client; its verifier, but for the network."""
-    state = own_endpoint.app.state
-    own: Verifier = state.verifier
-    state.verifier = Verifier(own.issuers, origins=own.origins, fetch=publish)
-    with TestClient(own_endpoint.app) as client:
+    with client_of(own_endpoint) as client:
         yield client
-    state.verifier = own
 
 
 @pytest.fixture
 def good() -> dict[str, str]:
     """The header of a good token."""
-    return {"Authorization": f"Bearer {mint(ORIGIN, 'drawbridge')}"}
+    return header()
 
 
 def status(client: TestClient, path: str, headers: dict[str, str]) -> int:
@@ -86,7 +52,7 @@ def test_echo_answers_under_the_senders_name(client: TestClient, good: dict[str,
 
 def test_browser_offers_its_token_as_a_subprotocol(client: TestClient) -> None:
     """As the text's last line says."""
-    names = ["echo", "bearer." + mint(ORIGIN, "drawbridge")]
+    names = ["echo", "bearer." + mint()]
 
     with client.websocket_connect(
         "/echo", subprotocols=names, headers={"Origin": ORIGIN}
@@ -95,18 +61,28 @@ def test_browser_offers_its_token_as_a_subprotocol(client: TestClient) -> None:
         assert socket.accepted_subprotocol == "echo"
 
 
-def test_echo_ends_with_its_token(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_echo_ends_with_its_token(
+    client: TestClient, good: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A socket does not outlive the token it was opened with."""
-    headers = {"Authorization": f"Bearer {mint(ORIGIN, 'drawbridge')}"}
     # The example alone believes that the token's time is over.
     monkeypatch.setattr(own_endpoint, "time", SimpleNamespace(time=lambda: float("inf")))
 
     with (
-        client.websocket_connect("/echo", headers=headers) as socket,
+        client.websocket_connect("/echo", headers=good) as socket,
         pytest.raises(WebSocketDisconnect) as closed,
     ):
         socket.receive_text()
     assert closed.value.code == 3005
+
+
+def test_echo_takes_text_only(client: TestClient, good: dict[str, str]) -> None:
+    """Bytes close it with a code, and are no error of the server's."""
+    with client.websocket_connect("/echo", headers=good) as socket:
+        socket.send_bytes(b"hello")
+        message = socket.receive()
+
+    assert (message["type"], message["code"]) == ("websocket.close", 1003)
 
 
 @pytest.mark.parametrize("path", ["/me", "/echo"])
