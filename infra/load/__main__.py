@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -77,21 +77,10 @@ def run(environment: Mapping[str, str]) -> int:
     )
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir(parents=True)
-    job = {
-        "url": f"{plan.host}/connection/websocket",
-        "certificates": str(certificates),
-        "travel": plan.travel,
-        "seconds": plan.seconds,
-        "room": plan.room,
-        "every": plan.every,
-        "workers": plan.workers,
-        "reports": str(REPORTS.absolute()),
-        "tokens": minted,
-    }
-    stack.local.write(JOB, json.dumps(job).encode(), mode=PRIVATE)
+    stack.local.write(JOB, job(plan, certificates, minted), mode=PRIVATE)
     try:
         busy = _busy()
-        status = _locust(plan, environment, stack.local.path(JOB).absolute())
+        status = locust(plan, environment, stack.local.path(JOB).absolute())
         machine = _share(busy, _busy())
     finally:
         stack.local.path(JOB).unlink(missing_ok=True)
@@ -102,6 +91,29 @@ def run(environment: Mapping[str, str]) -> int:
     if status and not summary.problems():
         sys.stdout.write(f"FAILED: locust ended with {status}\n")
     return EXIT_FAILED if status or summary.problems() else 0
+
+
+def job(plan: Plan, certificates: Path, minted: Sequence[str]) -> bytes:
+    """Write what locust's processes have to know, secrets among it.
+
+    Args:
+        plan: What to do.
+        certificates: Whom to trust.
+        minted: A token for each user, and for each process one more.
+    """
+    content = {
+        "url": f"{plan.host}/connection/websocket",
+        "certificates": str(certificates),
+        "travel": plan.travel,
+        "seconds": plan.seconds,
+        "settle": plan.settle,
+        "room": plan.room,
+        "every": plan.every,
+        "workers": plan.workers,
+        "reports": str(REPORTS.absolute()),
+        "tokens": minted,
+    }
+    return json.dumps(content).encode()
 
 
 def command(plan: Plan, port: int) -> list[str]:
@@ -124,15 +136,24 @@ def command(plan: Plan, port: int) -> list[str]:
     ]
 
 
-def _locust(plan: Plan, environment: Mapping[str, str], job: Path) -> int:
-    """Run locust to its end; Ctrl-C reaches it too, so it is only waited for."""
+def locust(plan: Plan, environment: Mapping[str, str], file: Path) -> int:
+    """Run locust to its end; returns its status.
+
+    Args:
+        plan: What to do.
+        environment: Of the caller.
+        file: With the job.
+
+    Raises:
+        LoadError: It does not end.
+    """
     with socket.socket() as free:  # two tests on one machine do not meet
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     inherited = {name: text for name, text in environment.items() if "LOCUST" not in name}
     child = subprocess.Popen(  # noqa: S603 - our own words, checked
         command(plan, port),
-        env={**inherited, VARIABLE: str(job), "PYTHONPATH": str(Path.cwd())},
+        env={**inherited, VARIABLE: str(file), "PYTHONPATH": str(Path.cwd())},
         stdout=subprocess.DEVNULL,
     )
     try:

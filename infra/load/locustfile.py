@@ -30,7 +30,7 @@ from websocket import ABNF, WebSocket, WebSocketException, create_connection
 
 from infra.load.accounting import Publication, Room, Stay
 from infra.load.result import Result, Sample
-from infra.load.settings import HEADER, SETTLE_SECONDS
+from infra.load.settings import HEADER
 
 JOB = json.loads(Path(os.environ["DRAWBRIDGE_LOAD"]).read_text("utf-8"))
 TLS = ssl.create_default_context(cafile=JOB["certificates"])
@@ -257,6 +257,8 @@ class Connection:
         if not self._leaving:
             self._process.failed(_WAY, "closed", words)
             self._settle()
+            if self._socket is not None:
+                self._socket.shutdown()
         for answer in self._answers.values():
             answer.set(None)
 
@@ -322,7 +324,7 @@ class Connection:
         if stay is None:
             return
         balance = self._room.balance(
-            stay, left_at=time.monotonic(), settle_seconds=SETTLE_SECONDS / 2
+            stay, left_at=time.monotonic(), settle_seconds=JOB["settle"] / 2
         )
         process.result.owed += balance.owed
         if balance.lost:
@@ -354,7 +356,7 @@ class Member(User):  # type: ignore[misc]
     def talk(self) -> None:
         """Say something; when the time is over, listen a while longer and go."""
         if self.process.left <= 0:
-            gevent.sleep(SETTLE_SECONDS)
+            gevent.sleep(JOB["settle"])
             if self._connection is not None and self._connection.is_open:
                 self.process.result.settled += 1
             raise StopUser

@@ -7,14 +7,14 @@ room), ``EVERY`` (seconds between two publications of a user), ``WORKERS`` (proc
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 HEADER, CONNECT = "header", "connect"
-# Users and messages come to rest: what was published last is awaited, sockets are closed, and
-# locust's processes, which speak every three seconds, have told one another.
 SETTLE_SECONDS = 5.0
+# Its processes speak every three seconds.
 REPORT_SECONDS = 8.0
 MAX_SECONDS = 12 * 3600
 USERS, RATE, SECONDS, ROOM, EVERY, WORKERS = 500, 50, 60, 20, 5.0, 2
@@ -38,6 +38,8 @@ class Plan:
         workers: Processes they are spread over.
         host: Of the front, with scheme and port.
         travel: How the token travels: ``header`` or ``connect``.
+        settle: Seconds for which what was said last is awaited.
+        report: Seconds for goodbyes, and for locust's processes to tell one another.
     """
 
     users: int = USERS
@@ -48,6 +50,8 @@ class Plan:
     workers: int = WORKERS
     host: str
     travel: str = HEADER
+    settle: float = SETTLE_SECONDS
+    report: float = REPORT_SECONDS
 
     @property
     def steady_from(self) -> float:
@@ -57,7 +61,7 @@ class Plan:
     @property
     def run_seconds(self) -> int:
         """How long locust runs."""
-        return int(self.seconds + SETTLE_SECONDS + REPORT_SECONDS)
+        return math.ceil(self.seconds + self.settle + self.report)
 
 
 def read(environment: Mapping[str, str], *, host: str) -> Plan:
