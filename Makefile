@@ -52,8 +52,8 @@ load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME=
 services: $(VENV)/stamp-run ## install the programs of the stack (as root; else say which are missing)
 	@$(BIN)/python -m infra.stack install
 
-# The tests start the real programs. Without them their tests fail, and say what is missing.
-test: $(VENV)/stamp-dev ## run the tests (T=path narrows)
+# The tests start the real programs, locust among them. Without them their tests fail, and say what is missing.
+test: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests (T=path narrows)
 	@$(BIN)/python -m infra.stack install || true
 	$(BIN)/coverage run -m pytest --durations=10 $(T)
 	$(BIN)/coverage report
