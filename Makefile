@@ -3,10 +3,12 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# locust brings gevent and much else, so it has an environment of its own.
+LOAD_VENV := .venv-load
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services test lint format docs pictures lock clean
+.PHONY: help run up down services load test lint format docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +29,11 @@ $(VENV)/stamp-dev: requirements/dev.txt $(VENV)/stamp-run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+$(LOAD_VENV)/stamp: requirements/load.txt $(VENV)/stamp-run
+	@$(PYTHON) -m venv $(LOAD_VENV)
+	$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/load.txt
+	@touch $@
+
 run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8443
 	@exec $(BIN)/python -m infra.embedded
 
@@ -36,11 +43,17 @@ up: $(VENV)/stamp-run ## start the stack: nginx, Redis, Prometheus, GATEWAYS=n (
 down: $(VENV)/stamp-run ## stop the stack
 	@$(BIN)/python -m infra.stack down
 
+# HOST counts only where it is typed: some shells keep the machine's name there.
+load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
+	@USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
+		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
+		$(BIN)/python -m infra.load
+
 services: $(VENV)/stamp-run ## install the programs of the stack (as root; else say which are missing)
 	@$(BIN)/python -m infra.stack install
 
-# The tests start the real programs. Without them their tests fail, and say what is missing.
-test: $(VENV)/stamp-dev ## run the tests (T=path narrows)
+# The tests start the real programs, locust among them. Without them their tests fail, and say what is missing.
+test: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests (T=path narrows)
 	@$(BIN)/python -m infra.stack install || true
 	$(BIN)/coverage run -m pytest --durations=10 $(T)
 	$(BIN)/coverage report
@@ -66,5 +79,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) build/load .local .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
