@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ import msgspec
 import pytest
 from msgspec import Raw
 from prometheus_client import CollectorRegistry
-from redis.asyncio import Connection
 
 from tests.redis_server import RedisServer
 from tests.ws_gateway.broker.conftest import HASTY, Proxy, make_broker, until
@@ -207,106 +205,6 @@ class TestSubscriptions:
         await until(lambda: process.received)
         assert process.metric("gateway_redis_messages_received_total") == 1
 
-    async def test_wishes_of_one_tick_leave_in_one_command(
-        self, process: Process, redis_server: RedisServer
-    ) -> None:
-        """A thousand clients that come at once are not a thousand commands."""
-        before = _calls(redis_server, "subscribe")
-        given_up = _calls(redis_server, "unsubscribe")
-
-        await asyncio.gather(*(process.broker.subscribe(f"room:{n}") for n in range(500)))
-        for number in range(500):
-            process.broker.unsubscribe(f"room:{number}")
-
-        await until(lambda: redis_server.channels() == set())
-        assert _calls(redis_server, "subscribe") == before + 1
-        assert _calls(redis_server, "unsubscribe") == given_up + 1
-
-    async def test_a_channel_given_up_and_wanted_again_stays(
-        self, process: Process, redis_server: RedisServer
-    ) -> None:
-        """Nothing is said about it, and nothing missed."""
-        await process.broker.subscribe("news")
-        before = _calls(redis_server, "subscribe")
-
-        process.broker.unsubscribe("news")
-        gone = process.broker.subscribed("news")
-        await process.broker.subscribe("news")
-        await process.publish(1)
-
-        await until(lambda: process.received)
-        assert not gone
-        assert process.broker.subscribed("news")
-        assert _calls(redis_server, "subscribe") == before
-
-    async def test_giving_up_lets_those_who_wait_look_again(
-        self, proxied: Process, proxy: Proxy
-    ) -> None:
-        """Calls take effect in their order: the one who waits finds it gone."""
-        proxy.delay = 0.05
-        waiting = asyncio.ensure_future(proxied.broker.subscribe("news"))
-        await asyncio.sleep(0)
-
-        proxied.broker.unsubscribe("news")
-        await waiting
-
-        assert not proxied.broker.subscribed("news")
-
-    @pytest.mark.parametrize("given_up_after", [0, 0.001, 0.01, 0.03])
-    async def test_cancelled_wish_leaves_nothing(
-        self, proxied: Process, proxy: Proxy, redis_server: RedisServer, given_up_after: float
-    ) -> None:
-        """Whether it was not sent yet, is on its way, or is being confirmed."""
-        proxy.delay = 0.01
-        waiting = asyncio.ensure_future(proxied.broker.subscribe("news"))
-        await asyncio.sleep(given_up_after)
-
-        waiting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await waiting
-        proxied.broker.unsubscribe("news")
-
-        await proxied.broker.subscribe("fence")
-        await until(lambda: redis_server.channels() == {key("fence")})
-        assert set(proxied.broker._subscriber._channels) == {key("fence")}
-
-    async def test_one_of_two_who_wait_may_go(self, proxied: Process, proxy: Proxy) -> None:
-        """The other gets what it waits for."""
-        proxy.delay = 0.01
-        first, second = (asyncio.ensure_future(proxied.broker.subscribe("news")) for _ in "ab")
-        await asyncio.sleep(0.001)
-
-        first.cancel()
-        await second
-
-        assert proxied.broker.subscribed("news")
-        await asyncio.gather(first, return_exceptions=True)
-
-    async def test_any_race_ends_with_what_was_wanted_last(
-        self, proxied: Process, proxy: Proxy, redis_server: RedisServer
-    ) -> None:
-        """Confirmations of earlier commands are not taken for those of later ones."""
-        proxy.split = True
-
-        async def waver(channel: str, rounds: int) -> None:
-            for _ in range(rounds):
-                await proxied.broker.subscribe(channel)
-                await asyncio.sleep(0)
-                proxied.broker.unsubscribe(channel)
-                if rounds % 2:
-                    await asyncio.sleep(0.001)
-            if rounds % 3 == 0:
-                await proxied.broker.subscribe(channel)
-
-        await asyncio.gather(*(waver(f"room:{n}", n) for n in range(40)))
-
-        wanted = {f"room:{n}" for n in range(0, 40, 3)}
-        await until(lambda: redis_server.channels() == set(map(key, wanted)))
-        subscriber = proxied.broker._subscriber
-        await until(lambda: not subscriber._unconfirmed)
-        assert set(subscriber._channels) == set(map(key, wanted))
-        assert {name for name in wanted if proxied.broker.subscribed(name)} == wanted
-
     async def test_message_on_the_way_is_not_delivered_after_giving_up(
         self, proxied: Process, process: Process, proxy: Proxy
     ) -> None:
@@ -402,44 +300,6 @@ class TestBadMessages:
 class TestPublishing:
     """Nothing is acknowledged that Redis did not take, and nothing is sent twice."""
 
-    async def test_publications_of_one_tick_leave_in_one_write(
-        self, process: Process, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A write each would be most of the cost."""
-        writes: list[bytes] = []
-        send = Connection.send_packed_command
-
-        async def record(self: Connection, command: bytes, check_health: bool = True) -> None:
-            writes.append(command)
-            await send(self, command, check_health)
-
-        monkeypatch.setattr(Connection, "send_packed_command", record)
-
-        receivers = await asyncio.gather(*(process.publish(n) for n in range(100)))
-
-        assert receivers == [0] * 100
-        assert [write.count(b"PUBLISH") for write in writes if b"PUBLISH" in write] == [100]
-
-    async def test_each_caller_gets_its_own_reply(self, proxied: Process, proxy: Proxy) -> None:
-        """Also if others went away before theirs came."""
-        proxy.split = True
-        await proxied.broker.subscribe("heard")
-        channels = ["heard" if n % 3 else "unheard" for n in range(300)]
-        calls = [
-            asyncio.ensure_future(proxied.publish(n, channel)) for n, channel in enumerate(channels)
-        ]
-        await asyncio.sleep(0)
-
-        for call in calls[::7]:
-            call.cancel()
-        answers = await asyncio.gather(*calls, return_exceptions=True)
-
-        for n, answer in enumerate(answers):
-            if n % 7:
-                assert answer == (1 if n % 3 else 0)
-            else:
-                assert isinstance(answer, asyncio.CancelledError)
-
     async def test_reply_lost_in_the_middle_is_no_success(
         self, proxied: Process, process: Process, proxy: Proxy
     ) -> None:
@@ -488,18 +348,6 @@ class TestPublishing:
 
             assert answers == [True, False, True]
             assert process.metric("gateway_redis_reconnects_total") == 0
-
-    async def test_there_is_a_bound_on_what_is_unanswered(
-        self, proxied: Process, proxy: Proxy
-    ) -> None:
-        """Publishers are refused before memory is full."""
-        proxy.silent = True
-        commands = proxied.broker._commands
-        commands._unanswered_bytes = 2**30
-
-        with pytest.raises(BrokerUnavailable, match="keep up"):
-            await proxied.publish(1)
-        commands._unanswered_bytes = 0
 
 
 class TestRedisDies:
@@ -577,17 +425,6 @@ class TestRedisDies:
         await survivor.recovered()
         assert mortal_redis.channels() == {key("news")}
 
-    async def test_who_waits_gets_it_when_redis_is_back_in_time(
-        self, proxied: Process, proxy: Proxy
-    ) -> None:
-        """A short break is not seen by who subscribes."""
-        proxy.cut()
-        await until(lambda: not proxied.broker.ready())
-
-        await proxied.broker.subscribe("news")
-
-        assert proxied.broker.subscribed("news")
-
     async def test_channel_given_up_meanwhile_is_not_subscribed_again(
         self, survivor: Process, mortal_redis: RedisServer
     ) -> None:
@@ -630,20 +467,6 @@ class TestRedisDies:
         assert all(map(survivor.broker.subscribed, channels))
         assert _calls(mortal_redis, "subscribe") >= 10_000 / BATCH
 
-    async def test_outage_is_one_line_in_the_log(
-        self, survivor: Process, mortal_redis: RedisServer, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Not one for every attempt."""
-        mortal_redis.kill()
-        await until(lambda: survivor.broker._subscriber.link.connected is False)
-        await asyncio.sleep(HASTY.last_retry * 5)
-
-        lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
-        assert len(lines) <= 2  # one for each connection
-
-        mortal_redis.start()
-        await survivor.recovered()
-
 
 class TestBadLine:
     """The line breaks, not the server."""
@@ -663,15 +486,6 @@ class TestBadLine:
         await until(lambda: proxied.received)
         assert proxied.metric("gateway_redis_deaf_seconds_total") > HASTY.probe
         assert Timing().probe * 3 < 5
-
-    async def test_quiet_connection_is_kept(self, proxied: Process, proxy: Proxy) -> None:
-        """Nothing is published, but Redis answers."""
-        accepted = proxy.accepted
-
-        await asyncio.sleep(HASTY.probe * 10)
-
-        assert proxied.broker.ready()
-        assert proxy.accepted == accepted
 
     async def test_each_cut_is_mended(
         self, proxied: Process, process: Process, proxy: Proxy
@@ -706,45 +520,12 @@ class TestBadLine:
         assert proxied.numbers() == sorted(set(proxied.numbers()))
         assert proxied.metric("gateway_redis_reconnects_total") >= 10
 
-    async def test_attempts_are_spaced_with_jitter(self, proxy: Proxy) -> None:
-        """Doubling up to a bound; the injected chance decides within it."""
-        proxy.closed = True
-        timing = Timing(connect=0.05, reply=0.1, probe=0.1, first_retry=0.02, last_retry=0.08)
-        asked = 0
-
-        def jitter() -> float:
-            nonlocal asked
-            asked += 1
-            return 1.0
-
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        async with running(proxy.url, timing=timing, jitter=jitter) as process:
-            await until(lambda: asked >= 12)  # six for each connection
-            assert not process.broker.ready()
-
-        # 20 + 40 + 80 + 80 + 80 ms lie between six attempts.
-        assert loop.time() - began >= 0.3
-        assert proxy.accepted <= 16
-
     async def test_what_is_no_redis_is_never_ready(self, proxy: Proxy) -> None:
         """A port that accepts and says nothing."""
         proxy.silent = True
         async with running(proxy.url) as process:
             assert not process.broker.ready()
             assert process.metric("gateway_redis_subscriber_connected") == 0
-
-    async def test_answer_that_is_none_ends_the_connection(
-        self, proxied: Process, redis_server: RedisServer
-    ) -> None:
-        """Replies and requests would not match any more."""
-        proxied.broker._commands.link.write(b"*1\r\n$4\r\nPING\r\n")
-
-        await until(lambda: not proxied.broker.ready())
-        await proxied.recovered()
-
-        assert await proxied.published(1)
-        assert redis_server.connections() == 2
 
 
 class TestEnd:
@@ -797,44 +578,6 @@ class TestEnd:
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert results[0] is False
         assert isinstance(results[1], BrokerUnavailable)
-
-
-class TestURL:
-    """Where Redis is comes from a setting, with a password in it."""
-
-    @pytest.mark.parametrize(
-        "url",
-        ["", "http://secret@host", "redis://:secret@host/?nonsense=secret", "redis://[secret"],
-    )
-    def test_wrong_one_is_refused_without_repeating_it(self, url: str) -> None:
-        """Nobody wants a password in a log."""
-        with pytest.raises(ValueError, match=r"^(must be|has an option)") as refused:
-            make_broker(url)
-
-        assert "secret" not in str(refused.value)
-        assert refused.value.__cause__ is None
-
-    async def test_password_is_in_no_log(
-        self, mortal_redis: RedisServer, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Not where it is wrong, and not where it is right."""
-        caplog.set_level(logging.DEBUG)
-        mortal_redis.ask("CONFIG", "SET", "requirepass", "right-secret")
-        for password, expected in (("wrong-secret", False), ("right-secret", True)):
-            url = mortal_redis.url.replace("redis://", f"redis://:{password}@")
-            async with running(url) as process:
-                assert process.broker.ready() is expected
-
-        assert caplog.records
-        assert not [r for r in caplog.records if "secret" in f"{r.__dict__}"]
-
-    async def test_socket_file_will_do(self, tmp_path_factory: pytest.TempPathFactory) -> None:
-        """``unix://``."""
-        directory = tmp_path_factory.mktemp("redis")
-        server = RedisServer(directory, "--unixsocket", str(directory / "s")).start()
-        async with running(f"unix://{directory}/s") as process:
-            assert await process.published(1)
-        server.kill()
 
 
 def test_prefix_carries_the_version() -> None:
