@@ -49,7 +49,7 @@ load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME=
 		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
 		$(BIN)/python -m infra.load
 
-services: $(VENV)/stamp-run ## install the programs of the stack (as root; else say which are missing)
+services: $(VENV)/stamp-run ## install the programs of the stack and the tests (as root; else say which are missing)
 	@$(BIN)/python -m infra.stack install
 
 # The tests start the real programs, locust among them. Without them their tests fail, and say what is missing.

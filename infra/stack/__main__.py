@@ -49,7 +49,7 @@ def _run(order: str) -> int:
         elif order == "down":
             operations.down(os.environ)
         elif order == "install":
-            programs.require()
+            programs.require((*programs.PACKAGES, *programs.TEST_PACKAGES))
         else:
             return 0 if operations.status(os.environ) else EXIT_REFUSED
     except StackError as error:

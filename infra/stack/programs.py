@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from infra.stack.exceptions import StackError
@@ -26,6 +26,8 @@ PACKAGES = {
     "prometheus-nginx-exporter": "prometheus-nginx-exporter",
     "prometheus-redis-exporter": "prometheus-redis-exporter",
 }
+#: What the tests start besides.
+TEST_PACKAGES = {"chromium": "chromium"}
 # The services of these packages, and those that come along.
 _SERVICES = (
     "nginx",
@@ -53,18 +55,22 @@ def find(program: str) -> str:
     return path
 
 
-def missing() -> list[str]:
+def missing(wanted: Iterable[str] = tuple(PACKAGES)) -> list[str]:
     """Return the programs that are not installed."""
-    return [program for program in PACKAGES if shutil.which(program, path=_PATH) is None]
+    return [program for program in wanted if shutil.which(program, path=_PATH) is None]
 
 
-def require() -> None:
+def require(wanted: Iterable[str] = tuple(PACKAGES)) -> None:
     """See to it that all programs are there; as root, install those that are not.
+
+    Args:
+        wanted: Keys of ``PACKAGES`` and ``TEST_PACKAGES``.
 
     Raises:
         StackError: Some are missing; the line says which, and what to type.
     """
-    absent = missing()
+    wanted = tuple(wanted)
+    absent = missing(wanted)
     if not absent:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -76,7 +82,7 @@ def require() -> None:
             # The lists may be old, or not there at all, as in a fresh container.
             _run(["apt-get", "update"])
             _install(packages)
-    absent = missing()
+    absent = missing(wanted)
     if absent:
         raise StackError(_instruction(absent))
 
@@ -139,4 +145,5 @@ def _instruction(absent: Sequence[str]) -> str:
 
 
 def _packages(programs: Sequence[str]) -> list[str]:
-    return sorted({PACKAGES[program] for program in programs})
+    known = PACKAGES | TEST_PACKAGES
+    return sorted({known[program] for program in programs})
