@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +39,6 @@ def fail_to_start(server: Embedded, **settings: str) -> str:
     return ended.stderr
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the lines use curl")
 def test_the_printed_lines_work_as_printed(quiet: Embedded) -> None:
     """Pasted into a shell they get a token and an answer through the bridge."""
     text = quiet.stdout.read_text()
