@@ -172,10 +172,12 @@ class Link:
         """Connect, and stay connected until that fails."""
         loop = asyncio.get_running_loop()
         connection = self._endpoint.connection()
+        writer: asyncio.StreamWriter | None = None
         try:
             # Ends with the reply to CLIENT SETNAME: a port that only accepts is no Redis.
             async with asyncio.timeout(self._timing.connect):
                 await connection.connect()  # type: ignore[no-untyped-call]
+            writer = connection._writer  # noqa: SLF001 - see _abort
             self._open(loop.time())
             await _until_one_ends(self._read(connection), self._write(connection), self._probe())
         finally:
@@ -183,7 +185,7 @@ class Link:
                 self.connected = False
                 self._outgoing.clear()
                 self._speaker.lost(self._heard_at)
-            await _abort(connection)
+            await _abort(connection, writer)
 
     def _open(self, now: float) -> None:
         self.connected = True
@@ -277,10 +279,11 @@ class Patience:
             self._waiting.popleft()
 
 
-async def _abort(connection: AbstractConnection) -> None:
+async def _abort(connection: AbstractConnection, writer: asyncio.StreamWriter | None) -> None:
     # redis-py only closes, which waits for the peer to take what is buffered: for ever, if the
-    # peer is silent. It offers no other way to the transport.
-    writer = connection._writer  # noqa: SLF001
+    # peer is silent. It offers no other way to the transport, and where a write was cancelled it
+    # has closed and forgotten it already.
+    writer = writer or connection._writer  # noqa: SLF001
     if writer is not None:
         writer.transport.abort()
     await connection.disconnect(nowait=True)

@@ -115,9 +115,12 @@ class Caller(asyncio.Protocol):
         """Break it."""
         self._transport.abort()
 
-    def deafen(self) -> None:
-        """Read no more."""
-        self._transport.pause_reading()
+    def hold(self, *, reading: bool) -> None:
+        """Read no more, or read on."""
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -185,7 +188,12 @@ class ScriptedRedis:
 
 
 class Recorded(Endpoint):
-    """An endpoint that knows what was given to its connections, write by write."""
+    """An endpoint that knows its connections.
+
+    Attributes:
+        newest: The last one.
+        writes: What was given to them, write by write.
+    """
 
     def __init__(self, url: str) -> None:
         self.writes: list[bytes] = []
@@ -193,7 +201,8 @@ class Recorded(Endpoint):
 
     @override
     def connection(self) -> AbstractConnection:
-        return _RecordedConnection(self.writes, **self._options)
+        self.newest = _RecordedConnection(self.writes, **self._options)
+        return self.newest
 
 
 class _RecordedConnection(Connection):
