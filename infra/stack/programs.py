@@ -27,7 +27,7 @@ PACKAGES = {
     "prometheus-redis-exporter": "prometheus-redis-exporter",
 }
 #: What the tests start besides.
-TEST_PACKAGES = {"chromium": "chromium", "curl": "curl"}
+TEST_PACKAGES = {"chromium": "chromium", "curl": "curl", "node": "nodejs", "npm": "npm"}
 # The services of these packages, and those that come along.
 _SERVICES = (
     "nginx",
