@@ -4,11 +4,15 @@ Who erred is in the type::
 
     AuthError
     ├── ConfigurationError      a setting is wrong; the start stops with this one line
-    ├── AccountError            an operator's order about users or clients cannot be carried out
+    ├── AccountError            an operator's order cannot be carried out
     │   ├── InvalidUsername
     │   ├── UsernameTaken
     │   ├── WeakPassword
-    │   └── ClientConflict
+    │   ├── ClientConflict
+    │   ├── NoSuchAccount
+    │   ├── KeyRefused
+    │   └── TokenRefused
+    ├── SchemaError             the database's tables are not this version's
     ├── InvalidToken            an access token that is not accepted
     └── RequestError            a request ends with a status and a JSON body
         ├── OAuth2Error         RFC 6749 section 5.2
@@ -17,11 +21,18 @@ Who erred is in the type::
         │   ├── InvalidGrant
         │   ├── UnauthorizedClient
         │   ├── UnsupportedGrantType
-        │   └── InvalidScope
+        │   ├── InvalidScope
+        │   ├── AuthorizationRefused  RFC 6749 section 4.1.2.1: the browser is sent back with it
+        │   └── DeviceAnswer    RFC 8628 section 3.5: not yet, not so fast, no, too late
         ├── BearerError         RFC 6750 section 3
+        ├── SessionOver         401: a browser has to log in again
+        ├── NotFound            404
         ├── OriginRefused       a browser's request that another site's page may have sent
+        ├── FormRefused         a form of our own that this browser was not given
+        ├── TooManyAttempts     429, try again later
         └── Unavailable         503, try again later
             ├── Overloaded
+            ├── Stopping
             └── StoreUnavailable
 
 Every description is a literal of this package: plain ASCII without quotation mark and backslash
@@ -44,7 +55,7 @@ class ConfigurationError(AuthError):
 
 
 class AccountError(AuthError):
-    """An order about a user or a client cannot be carried out; the text is for the operator."""
+    """An order about a user, a client or a key cannot be carried out; the text is for people."""
 
 
 class InvalidUsername(AccountError):
@@ -61,6 +72,22 @@ class WeakPassword(AccountError):
 
 class ClientConflict(AccountError):
     """A client of this id exists and is of another kind."""
+
+
+class NoSuchAccount(AccountError):
+    """There is no such user, client or session."""
+
+
+class KeyRefused(AccountError):
+    """A signing key cannot be made or revoked as ordered."""
+
+
+class TokenRefused(AccountError):
+    """A token cannot be looked at or revoked as ordered."""
+
+
+class SchemaError(AuthError):
+    """The database's tables cannot be used as they are; the text is one line for the operator."""
 
 
 class InvalidToken(AuthError):
@@ -132,12 +159,16 @@ class InvalidClient(OAuth2Error):
 
 
 class InvalidGrant(OAuth2Error):
-    """The credentials are not good; one text for every cause, so that none can be told apart."""
+    """The credentials are not good; one text for every cause, so that none can be told apart.
+
+    Args:
+        description: A sentence for the developer of the client; that of a log-in unless given.
+    """
 
     code = "invalid_grant"
 
-    def __init__(self) -> None:
-        super().__init__("wrong user name or password")
+    def __init__(self, description: str = "wrong user name or password") -> None:
+        super().__init__(description)
 
 
 class UnauthorizedClient(OAuth2Error):
@@ -158,13 +189,47 @@ class InvalidScope(OAuth2Error):
     code = "invalid_scope"
 
 
+class AuthorizationRefused(OAuth2Error):
+    """A browser goes back to the client with a refusal (RFC 6749 section 4.1.2.1).
+
+    Args:
+        error: The machine's word.
+        description: A sentence for the developer of the client.
+        location: A registered address of the client's, with the refusal in it.
+    """
+
+    def __init__(self, error: str, description: str, *, location: str) -> None:
+        super().__init__(description)
+        self.error = error
+        self.location = location
+
+
+class DeviceAnswer(OAuth2Error):
+    """A device is told how far its user is (RFC 8628 section 3.5).
+
+    Args:
+        word: One of `TEXTS`.
+    """
+
+    TEXTS: ClassVar[dict[str, str]] = {
+        "authorization_pending": "the user has not decided yet",
+        "slow_down": "wait five seconds more between two requests than before",
+        "access_denied": "the user refused",
+        "expired_token": "the device code has expired",
+    }
+
+    def __init__(self, word: str) -> None:
+        super().__init__(self.TEXTS[word])
+        self.error = word
+
+
 class BearerError(RequestError):
     """A protected resource refuses its caller (RFC 6750 section 3).
 
     Args:
-        status: 400 or 401.
-        error: ``invalid_request`` or ``invalid_token``; None if no credential came at all, for then
-            the challenge carries no error (RFC 6750 section 3.1).
+        status: 400, 401 or 403.
+        error: ``invalid_request``, ``invalid_token`` or ``insufficient_scope``; None if no
+            credential came at all, for then the challenge carries no error (RFC 6750 section 3.1).
         description: A sentence for the developer of the client.
     """
 
@@ -176,11 +241,45 @@ class BearerError(RequestError):
         super().__init__(status, error or "unauthorized", description, headers)
 
 
+class SessionOver(RequestError):
+    """A browser's refresh token is not good, so there is no session to go on with."""
+
+    def __init__(self) -> None:
+        super().__init__(401, "invalid_grant", "the session is over")
+
+
+class NotFound(RequestError):
+    """There is no such thing, or it is none of the caller's business."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "not_found", "there is no such thing")
+
+
 class OriginRefused(RequestError):
     """A request that only our own pages may send came from another one, or from no page."""
 
     def __init__(self) -> None:
         super().__init__(403, "access_denied", "requests of this origin are not accepted")
+
+
+class FormRefused(RequestError):
+    """A form that was made for another browser, or for this one before it lost its cookies."""
+
+    def __init__(self) -> None:
+        description = "the page is out of date, or your browser keeps no cookies: open it again"
+        super().__init__(403, "access_denied", description)
+
+
+class TooManyAttempts(RequestError):
+    """Somebody tries too often; nothing was looked at, and nothing is said about why.
+
+    Args:
+        retry_after_seconds: Whole seconds, at least 1.
+    """
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        headers = {"Retry-After": str(retry_after_seconds)}
+        super().__init__(429, "too_many_attempts", "too many attempts, try again later", headers)
 
 
 class Unavailable(RequestError):
@@ -201,6 +300,13 @@ class Overloaded(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("too many logins at once, try again shortly", retry_after_seconds=2)
+
+
+class Stopping(Unavailable):
+    """This process is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__("the service is stopping", retry_after_seconds=1)
 
 
 class StoreUnavailable(Unavailable):

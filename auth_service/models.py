@@ -1,16 +1,10 @@
-"""The tables, and the values that leave them.
-
-What must hold for a name or a scope before it is stored is said here too, beside the columns.
-"""
+"""Users and clients as values, and what must hold for a name or a scope before it is stored."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from dataclasses import dataclass
-
-from sqlalchemy import BigInteger, MetaData, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from auth_service.exceptions import InvalidUsername
 
@@ -93,6 +87,7 @@ class User:
         disabled: Whether every login and every token is refused.
         demo: Whether the password was printed on a terminal; production refuses such users.
         created_at: Seconds since 1970, UTC.
+        tokens_after: Tokens whose ``iat`` is not above are refused.
     """
 
     id: str
@@ -102,6 +97,7 @@ class User:
     disabled: bool
     demo: bool
     created_at: int
+    tokens_after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +106,17 @@ class Client:
 
     Args:
         id: The ``client_id``.
-        secret_hash: SHA-256 of the secret in hexadecimal; None for a public client.
+        secret_hash: SHA-256 of the secret in hexadecimal; None for a client without one.
         grants: Grant types it may use.
         scopes: What it may be granted.
         disabled: Whether it is refused.
         created_at: Seconds since 1970, UTC.
+        name: What users are shown; empty: its id.
+        previous_secret_hash: Of the secret that is being replaced.
+        previous_secret_until: Until when that one counts, seconds since 1970.
+        jwks: JSON Web Key Set of ``private_key_jwt``.
+        redirect_uris: Where authorization codes may be sent.
+        tokens_after: Tokens whose ``iat`` is not above are refused.
     """
 
     id: str
@@ -123,68 +125,14 @@ class Client:
     scopes: frozenset[str]
     disabled: bool
     created_at: int
+    name: str = ""
+    previous_secret_hash: str | None = None
+    previous_secret_until: int | None = None
+    jwks: str | None = None
+    redirect_uris: tuple[str, ...] = ()
+    tokens_after: int = 0
 
-
-class Base(DeclarativeBase):
-    """The root of all tables; constraints get predictable names, which migrations need."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-
-class UserRow(Base):
-    """The table of users."""
-
-    __tablename__ = "users"
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    username: Mapped[str] = mapped_column(String(MAX_USERNAME_CHARACTERS))
-    username_key: Mapped[str] = mapped_column(String(_MAX_KEY_CHARACTERS), unique=True)
-    password_hash: Mapped[str] = mapped_column(Text)
-    scope: Mapped[str] = mapped_column(Text, default="connect")
-    disabled: Mapped[bool] = mapped_column(default=False)
-    demo: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-
-    def value(self) -> User:
-        """Return the row as a value that outlives its transaction."""
-        return User(
-            id=self.id,
-            username=self.username,
-            password_hash=self.password_hash,
-            scopes=frozenset(self.scope.split()),
-            disabled=self.disabled,
-            demo=self.demo,
-            created_at=self.created_at,
-        )
-
-
-class ClientRow(Base):
-    """The table of clients; lists are stored as words separated by blanks."""
-
-    __tablename__ = "clients"
-
-    client_id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    secret_hash: Mapped[str | None] = mapped_column(String(64))
-    grants: Mapped[str] = mapped_column(Text)
-    scope: Mapped[str] = mapped_column(Text)
-    disabled: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[int] = mapped_column(BigInteger)
-
-    def value(self) -> Client:
-        """Return the row as a value that outlives its transaction."""
-        return Client(
-            id=self.client_id,
-            secret_hash=self.secret_hash,
-            grants=frozenset(self.grants.split()),
-            scopes=frozenset(self.scope.split()),
-            disabled=self.disabled,
-            created_at=self.created_at,
-        )
+    @property
+    def public(self) -> bool:
+        """Whether it cannot keep a secret, and so proves nothing (RFC 6749 section 2.1)."""
+        return self.secret_hash is None and self.jwks is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import uvicorn
 from fastapi import FastAPI
@@ -49,11 +49,23 @@ def create_server(app: FastAPI) -> Server:
     )
 
 
-def stop_on_signals(servers: Sequence[uvicorn.Server]) -> None:
-    """Stop the servers on SIGTERM or SIGINT; a second one hurries."""
+def stop_on_signals(
+    servers: Sequence[uvicorn.Server], announce: Callable[[], None] = lambda: None
+) -> None:
+    """Stop the servers on SIGTERM or SIGINT; a second one hurries.
+
+    Args:
+        servers: Running, or about to.
+        announce: Called first: lets go of requests that only wait.
+    """
     loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        announce()
+        stop(servers)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, servers)
+        loop.add_signal_handler(number, on_signal)
 
 
 def stop(servers: Sequence[uvicorn.Server]) -> None:

@@ -1,33 +1,29 @@
-"""Access tokens (RFC 9068): how they are minted, and a strict reading of our own.
+"""Access tokens (RFC 9068): how they are minted, and what one must say to be accepted.
 
-python-jose signs and verifies; all else it would accept is refused here first. It ignores ``crit``,
-any ``typ``, stray characters in the signature, and it fails with errors of every kind on input made
-to break it. The time is always an argument.
+python-jose signs and verifies; what it would accept too kindly is refused before, see
+``compact_jws``. The time is always an argument.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from jose import jws, jwt
+from jose import jwt
 
-from auth_service.exceptions import InvalidToken
-from auth_service.keys import KeyRing
+from auth_service.compact_jws import claimed_text, claimed_time, parse
+from auth_service.exceptions import InvalidToken, TokenRefused
+from auth_service.keys import KeySource
 from auth_service.models import parse_scope
 
-MAX_TOKEN_CHARACTERS = 4096
 MAX_LIFETIME_SECONDS = 3600
 LEEWAY_SECONDS = 5
-_MAX_CLAIM_CHARACTERS = 255
 
-# The header's 683 characters are 512 bytes, too few to nest brackets deep enough to hurt.
-_SHAPE = re.compile(r"([A-Za-z0-9_-]{2,683})\.([A-Za-z0-9_-]{2,})\.([A-Za-z0-9_-]{20,})")
 _TYPES = frozenset({"at+jwt", "application/at+jwt"})
+# Of tokens that are somebody else's, to be looked at only.
+_OTHER_TYPES = frozenset({None, "jwt"})
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SUBJECT = re.compile(r"(?:client:)?[A-Za-z0-9_-]{1,64}")
 
@@ -72,6 +68,21 @@ class Claims:
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a token says, whether it is to be believed or not.
+
+    Args:
+        header: ``alg``, ``typ`` and ``kid``, as they came.
+        claims: As they came.
+        refusal: Why it is not accepted, in one word; None if it is.
+    """
+
+    header: dict[str, object]
+    claims: dict[str, object]
+    refusal: str | None
+
+
 class AccessTokens:
     """Mints and reads this issuer's access tokens.
 
@@ -82,40 +93,57 @@ class AccessTokens:
         lifetime_seconds: From ``iat`` to ``exp``, at most 3600.
     """
 
-    def __init__(self, *, keys: KeyRing, issuer: str, audience: str, lifetime_seconds: int) -> None:
+    def __init__(
+        self, *, keys: KeySource, issuer: str, audience: str, lifetime_seconds: int
+    ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._lifetime_seconds = lifetime_seconds
 
     def mint(
-        self, *, sub: str, name: str, client_id: str, scopes: Collection[str], now: float
+        self,
+        *,
+        sub: str,
+        client_id: str,
+        scopes: Collection[str],
+        sid: str,
+        now: float,
+        after: int = 0,
+        auth_time: int | None = None,
+        name: str | None = None,
     ) -> AccessToken:
-        """Sign a token for a user who logged in just now.
+        """Sign a token.
 
         Args:
-            sub: The user's opaque id.
-            name: The user's name, which others see in ``info``.
+            sub: The user's opaque id, or ``client:ID`` for a service.
             client_id: The client that asks.
             scopes: What is granted, not empty.
+            sid: The session it belongs to.
             now: Seconds since 1970.
+            after: Tokens of this subject or client up to this ``iat`` were revoked; this one is
+                dated later, by less than the leeway of whoever checks it.
+            auth_time: When the user logged in; None for a service.
+            name: The user's name, which others see in ``info``; None for a service.
         """
-        issued_at = int(now)
-        jti, sid = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        issued_at = max(int(now), after + 1)
+        jti = secrets.token_urlsafe(16)
         claims: dict[str, object] = {
             "iss": self._issuer,
             "aud": [self._audience],
             "exp": issued_at + self._lifetime_seconds,
             "iat": issued_at,
-            "auth_time": issued_at,
             "jti": jti,
             "sid": sid,
             "sub": sub,
             "client_id": client_id,
             "scope": " ".join(sorted(scopes)),
-            "info": {"name": name},
         }
-        key = self._keys.signing
+        if auth_time is not None:
+            claims["auth_time"] = auth_time
+        if name is not None:
+            claims["info"] = {"name": name}
+        key = self._keys.at(now).signing
         text = jwt.encode(
             claims,
             key.private,
@@ -141,29 +169,33 @@ class AccessTokens:
         except Exception:  # noqa: BLE001 (jose and json raise errors of every kind on hostile input)
             raise InvalidToken("malformed") from None
 
+    def inspect(self, token: str, *, now: float) -> Inspected:
+        """Take a token apart for a person, good or not; what was revoked is not looked up.
+
+        Raises:
+            TokenRefused: Its shape is not that of a token.
+        """
+        try:
+            found = parse(token, types=_TYPES | _OTHER_TYPES)
+            claims = found.claims()
+        except Exception:  # noqa: BLE001 (as in `read`)
+            raise TokenRefused("this is no signed token in compact form") from None
+        try:
+            self.read(token, now=now)
+        except InvalidToken as error:
+            return Inspected(found.header, claims, str(error))
+        return Inspected(found.header, claims, None)
+
     def _read(self, token: str, now: float) -> Claims:
-        if len(token) > MAX_TOKEN_CHARACTERS:
-            raise InvalidToken("length")
-        match = _SHAPE.fullmatch(token)
-        if match is None:
-            raise InvalidToken("shape")
-        header, payload, _ = (_decode_segment(segment) for segment in match.groups())
-        fields = _object(header)
-        if not fields.keys() <= {"alg", "typ", "kid"}:
-            raise InvalidToken("header")
-        typ, kid = fields.get("typ"), fields.get("kid")
-        if not isinstance(typ, str) or typ.lower() not in _TYPES:
-            raise InvalidToken("typ")
+        found = parse(token, types=_TYPES)
+        kid = found.header.get("kid")
         if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
             raise InvalidToken("kid")
-        key = self._keys.by_kid.get(kid)
+        key = self._keys.at(now).by_kid.get(kid)
         if key is None:
             raise InvalidToken("kid")
-        if fields.get("alg") != key.algorithm:
-            raise InvalidToken("alg")
-        # jws and not jwt: that one asks the system for the time and reads the claims more kindly.
-        jws.verify(token, key.public, algorithms=[key.algorithm])
-        return self._claims(_object(payload), now)
+        found.verify(key.public, key.algorithm)
+        return self._claims(found.claims(), now)
 
     def _claims(self, claims: dict[str, object], now: float) -> Claims:
         if claims.get("iss") != self._issuer:
@@ -176,70 +208,26 @@ class AccessTokens:
             raise InvalidToken("aud")
         if "cnf" in claims:  # bound to a proof that nobody here checks
             raise InvalidToken("cnf")
-        issued_at, expires_at = _time(claims, "iat"), _time(claims, "exp")
+        issued_at, expires_at = claimed_time(claims, "iat"), claimed_time(claims, "exp")
         if now >= expires_at + LEEWAY_SECONDS:
             raise InvalidToken("expired")
         if issued_at > now + LEEWAY_SECONDS:
             raise InvalidToken("iat")
         if not 0 < expires_at - issued_at <= MAX_LIFETIME_SECONDS:
             raise InvalidToken("exp")
-        if "nbf" in claims and _time(claims, "nbf") > now + LEEWAY_SECONDS:
+        if "nbf" in claims and claimed_time(claims, "nbf") > now + LEEWAY_SECONDS:
             raise InvalidToken("nbf")
-        sub, scope = _text(claims, "sub"), claims.get("scope")
+        sub, scope = claimed_text(claims, "sub"), claims.get("scope")
         if _SUBJECT.fullmatch(sub) is None:
             raise InvalidToken("sub")
         if not isinstance(scope, str) or parse_scope(scope) is None:
             raise InvalidToken("scope")
         return Claims(
             sub=sub,
-            client_id=_text(claims, "client_id"),
+            client_id=claimed_text(claims, "client_id"),
             scope=scope,
-            jti=_text(claims, "jti"),
-            sid=_text(claims, "sid"),
+            jti=claimed_text(claims, "jti"),
+            sid=claimed_text(claims, "sid"),
             issued_at=issued_at,
             expires_at=expires_at,
         )
-
-
-def _decode_segment(segment: str) -> bytes:
-    """Decode canonical base64url: one text for one value, so a token has one spelling."""
-    decoded = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != segment:
-        raise InvalidToken("base64")
-    return decoded
-
-
-def _object(text: bytes) -> dict[str, object]:
-    """Parse a JSON object in which every name occurs once and every number is finite."""
-    parsed = json.loads(
-        text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
-    )
-    if not isinstance(parsed, dict):
-        raise InvalidToken("json")
-    return parsed
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        raise InvalidToken("duplicate")
-    return unique
-
-
-def _refuse_constant(_: str) -> object:
-    raise InvalidToken("number")
-
-
-def _time(claims: dict[str, object], name: str) -> int:
-    value = claims.get(name)
-    # bool is an int to isinstance(), and no time.
-    if type(value) is not int or value < 0:
-        raise InvalidToken(name)
-    return value
-
-
-def _text(claims: dict[str, object], name: str) -> str:
-    value = claims.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_CLAIM_CHARACTERS:
-        raise InvalidToken(name)
-    return value

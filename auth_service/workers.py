@@ -151,7 +151,7 @@ class Worker(UvicornWorker):  # type: ignore[misc]
             async with open_service(self.app.settings) as service:
                 public = create_server(create_app(service))
                 internal = create_server(create_internal_app(service))
-                stop_on_signals([public, internal])
+                stop_on_signals([public, internal], service.revocation_log.close)
                 async with asyncio.TaskGroup() as group:
                     beating = group.create_task(self._beat([public, internal]))
                     # Until both have ended: the probes see the last requests off.

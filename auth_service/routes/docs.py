@@ -63,9 +63,18 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     return (
         f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>"
         f"<p>{escape(operation.get('summary', ''))}. {escape(operation.get('description', ''))}</p>"
+        + _table("Query", _parameters(operation))
         + _table("Form", _fields(operation))
         + _table("Answers", answers)
     )
+
+
+def _parameters(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for parameter in operation.get("parameters", []):
+        words = [parameter.get("description", "")]
+        if parameter.get("required"):
+            words.append("required")
+        yield parameter["name"], "; ".join(word for word in words if word)
 
 
 def _fields(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -73,7 +82,7 @@ def _fields(operation: dict[str, Any]) -> Iterator[tuple[str, str]]:
         schema = content["schema"]
         for name, field in schema["properties"].items():
             words = [field.get("description", ""), ", ".join(field.get("enum", []))]
-            if name in schema["required"]:
+            if name in schema.get("required", []):
                 words.append("required")
             yield name, "; ".join(word for word in words if word)
 

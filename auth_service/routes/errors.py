@@ -35,6 +35,14 @@ def describe(answers: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def describe_pages(answers: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that refuses by a page for people."""
+    return {
+        status: {"content": {"text/html": {}}, "description": description}
+        for status, description in answers.items()
+    }
+
+
 def install_error_answers(app: FastAPI) -> None:
     """Let ``app`` answer our errors, its own 404 and 405, and never with 422."""
     app.add_exception_handler(RequestError, _answer_request_error)

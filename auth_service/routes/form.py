@@ -6,17 +6,26 @@ input in it, and knows no limit that is small enough.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 
+from auth_service.client_assertions import ASSERTION_TYPE
 from auth_service.exceptions import InvalidRequest
 from auth_service.routes.body import BODY_SECONDS, MAX_BODY_BYTES, read_body
 
-__all__ = ["MAX_BODY_BYTES", "MAX_FIELDS", "MEDIA_TYPE", "parse_form", "read_form"]
+__all__ = ["CLIENT_FIELDS", "MAX_BODY_BYTES", "MAX_FIELDS", "MEDIA_TYPE", "parse_form", "read_form"]
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 32
+#: How clients prove themselves in a form, for OpenAPI.
+CLIENT_FIELDS: dict[str, dict[str, Any]] = {
+    "client_id": {"type": "string"},
+    "client_secret": {"type": "string", "format": "password"},
+    "client_assertion_type": {"type": "string", "enum": [ASSERTION_TYPE]},
+    "client_assertion": {"type": "string", "description": "a JWT of RFC 7523"},
+}
 
 
 async def read_form(request: Request, *, seconds: float = BODY_SECONDS) -> dict[str, str]:

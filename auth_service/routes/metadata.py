@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from auth_service.clients import AUTHENTICATION_METHODS
-from auth_service.keys import KeyRing
+from auth_service import pkce
+from auth_service.clients import ASSERTION_ALGORITHMS, AUTHENTICATION_METHODS, PROVING_METHODS
+from auth_service.keys import JWKS_MAX_AGE_SECONDS, KeyRing, KeySource
+from auth_service.routes.errors import describe
 
-MAX_AGE_SECONDS = 300
-_CACHE_CONTROL = f"public, max-age={MAX_AGE_SECONDS}"
+_CACHE_CONTROL = f"public, max-age={JWKS_MAX_AGE_SECONDS}"
 
 
-def metadata_router(*, keys: KeyRing, issuer: str, grant_types: Collection[str]) -> APIRouter:
+def metadata_router(
+    *,
+    keys: KeySource,
+    issuer: str,
+    grants_in_use: Callable[[], Awaitable[frozenset[str]]],
+    clock: Callable[[], float],
+) -> APIRouter:
     """Build the routes.
 
     Args:
         keys: Their public halves are shown.
         issuer: The configured issuer; addresses begin with it, whatever the Host header says.
-        grant_types: What the token endpoint serves.
+        grants_in_use: Returns what the token endpoint serves and tells about.
+        clock: Seconds since 1970.
     """
     router = APIRouter()
-    jwks = keys.jwks()
-    etag = f'"{hashlib.sha256(jwks).hexdigest()[:32]}"'
+    written = _Written()
     metadata = {
         "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
+        "device_authorization_endpoint": f"{issuer}/device_authorization",
         "token_endpoint_auth_methods_supported": list(AUTHENTICATION_METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        "revocation_endpoint": f"{issuer}/revoke",
+        "revocation_endpoint_auth_methods_supported": list(AUTHENTICATION_METHODS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        "introspection_endpoint": f"{issuer}/introspect",
+        "introspection_endpoint_auth_methods_supported": list(PROVING_METHODS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
-        "grant_types_supported": sorted(grant_types),
-        # Required by RFC 8414 section 2, and empty: there is no authorization endpoint.
-        "response_types_supported": [],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": [pkce.METHOD],
+        "authorization_response_iss_parameter_supported": True,
         "scopes_supported": ["connect"],
     }
 
@@ -48,21 +66,43 @@ def metadata_router(*, keys: KeyRing, issuer: str, grant_types: Collection[str])
     )
     async def key_set(request: Request) -> Response:
         """Return the key set, cacheable for five minutes."""
+        jwks, etag = written.of(keys.at(clock()))
         headers = {"Cache-Control": _CACHE_CONTROL, "ETag": etag}
         if _matches(request.headers.get("if-none-match", ""), etag):
             return Response(status_code=304, headers=headers)
         return Response(jwks, headers=headers, media_type="application/jwk-set+json")
 
-    @router.get(
-        "/.well-known/oauth-authorization-server",
-        summary="What this server can do (RFC 8414)",
-        response_class=JSONResponse,
-    )
     async def server_metadata() -> JSONResponse:
         """Return the metadata, cacheable for five minutes."""
-        return JSONResponse(metadata, headers={"Cache-Control": _CACHE_CONTROL})
+        complete = metadata | {"grant_types_supported": sorted(await grants_in_use())}
+        return JSONResponse(complete, headers={"Cache-Control": _CACHE_CONTROL})
+
+    # The issuer's path follows the well-known one (RFC 8414 section 3.1).
+    for path in sorted({"", urlsplit(issuer).path}):
+        router.add_api_route(
+            f"/.well-known/oauth-authorization-server{path}",
+            server_metadata,
+            summary="What this server can do (RFC 8414)",
+            response_class=JSONResponse,
+            responses=describe({503: "without database; Retry-After says when to come again"}),
+        )
 
     return router
+
+
+class _Written:
+    """The key set as it is sent, and its ETag: made again when the keys are others."""
+
+    def __init__(self) -> None:
+        self._ring: KeyRing | None = None
+        self._answer = (b"", "")
+
+    def of(self, ring: KeyRing) -> tuple[bytes, str]:
+        if ring is not self._ring:
+            jwks = ring.jwks()
+            self._answer = (jwks, f'"{hashlib.sha256(jwks).hexdigest()[:32]}"')
+            self._ring = ring
+        return self._answer
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -11,10 +11,12 @@ from pydantic import BaseModel
 
 from auth_service.clients import ClientAuthenticator
 from auth_service.exceptions import InvalidRequest, RequestError, UnsupportedGrantType
-from auth_service.grants import Grant
+from auth_service.grants.base import Grant
+from auth_service.metrics import Metrics
 from auth_service.models import Client
+from auth_service.routes.caller import caller_of
 from auth_service.routes.errors import describe, log_refusal
-from auth_service.routes.form import MEDIA_TYPE, read_form
+from auth_service.routes.form import CLIENT_FIELDS, MEDIA_TYPE, read_form
 
 
 class TokenAnswer(BaseModel):
@@ -24,6 +26,7 @@ class TokenAnswer(BaseModel):
     token_type: str
     expires_in: int
     scope: str
+    refresh_token: str | None = None
 
 
 def _form(grant_types: list[str]) -> dict[str, Any]:
@@ -40,9 +43,13 @@ def _form(grant_types: list[str]) -> dict[str, Any]:
                         "grant_type": {"type": "string", "enum": grant_types},
                         "username": text,
                         "password": {"type": "string", "format": "password"},
+                        "refresh_token": {"type": "string", "format": "password"},
                         "scope": {**text, "description": "words separated by blanks"},
-                        "client_id": text,
-                        "client_secret": {"type": "string", "format": "password"},
+                        "code": text,
+                        "redirect_uri": text,
+                        "code_verifier": {"type": "string", "format": "password"},
+                        "device_code": {"type": "string", "format": "password"},
+                        **CLIENT_FIELDS,
                     },
                 }
             }
@@ -50,12 +57,15 @@ def _form(grant_types: list[str]) -> dict[str, Any]:
     }
 
 
-def token_router(*, clients: ClientAuthenticator, grants: Mapping[str, Grant]) -> APIRouter:
+def token_router(
+    *, clients: ClientAuthenticator, grants: Mapping[str, Grant], metrics: Metrics
+) -> APIRouter:
     """Build the route.
 
     Args:
         clients: Says which client asks.
         grants: ``grant_type`` → what serves it.
+        metrics: Where requests are counted.
     """
     router = APIRouter()
 
@@ -67,11 +77,13 @@ def token_router(*, clients: ClientAuthenticator, grants: Mapping[str, Grant]) -
             200: {"model": TokenAnswer, "description": "The access token, an RFC 9068 JWT."},
             **describe(
                 {
-                    400: "invalid_request, invalid_grant, invalid_scope, unauthorized_client or"
-                    " unsupported_grant_type",
+                    400: "invalid_request, invalid_grant, invalid_scope, unauthorized_client,"
+                    " unsupported_grant_type; with a device code also authorization_pending,"
+                    " slow_down, access_denied or expired_token",
                     401: "invalid_client",
                     408: "the body came too slowly",
                     413: "the body is over 16 KiB",
+                    429: "too_many_attempts; Retry-After says when to come again",
                     503: "overloaded or without database; Retry-After says when to come again",
                 }
             ),
@@ -81,26 +93,34 @@ def token_router(*, clients: ClientAuthenticator, grants: Mapping[str, Grant]) -
     async def token(request: Request) -> JSONResponse:
         """Answer a client's request for a token.
 
-        Clients authenticate by HTTP Basic or by `client_id` and `client_secret` in the form; public
-        clients send their `client_id` alone.
+        Clients authenticate by HTTP Basic, by `client_id` and `client_secret` in the form, or by a
+        signed `client_assertion`; public clients send their `client_id` alone.
         """
         client: Client | None = None
+        grant_type = "other"
         try:
             form = await read_form(request)
             grant = _choose(grants, form)
+            grant_type = form["grant_type"]
             authorization = request.headers.getlist("authorization")
-            client = await clients.identify(authorization=authorization, form=form)
-            issued = await grant.exchange(client=client, form=form)
+            caller = caller_of(request)
+            client = await clients.identify(
+                authorization=authorization, form=form, address=caller.address
+            )
+            issued = await grant.exchange(client=client, form=form, caller=caller)
         except RequestError as error:
             log_refusal(request, "token_refused", error, client)
+            metrics.token_requests.labels(grant_type, error.error).inc()
             raise
+        metrics.token_requests.labels(grant_type, "success").inc()
         answer = TokenAnswer(
             access_token=issued.access_token,
             token_type="Bearer",  # noqa: S106 (the scheme's name)
             expires_in=issued.expires_in,
             scope=issued.scope,
+            refresh_token=issued.refresh_token,
         )
-        return JSONResponse(answer.model_dump())
+        return JSONResponse(answer.model_dump(exclude_none=True))
 
     return router
 

@@ -4,6 +4,9 @@ const form = document.getElementById("login");
 const error = document.getElementById("error");
 const button = form.querySelector("button");
 
+const RENEWED_KEY = "drawbridge.renewed";
+const RENEWAL_PAUSE = 10_000;
+
 const REFUSED = "Wrong user name or password.";
 const TOO_MANY = "Too many log-ins at the moment. Please try again shortly.";
 const UNREACHABLE = "The server cannot be reached. Please try again.";
@@ -16,7 +19,8 @@ function destination() {
   try {
     // "//host" and "/\host" begin with a slash too, and lead elsewhere.
     const url = new URL(wanted, location.origin);
-    return url.origin === location.origin ? url.pathname + url.search + url.hash : "/";
+    // All of what was looked at: the path alone may begin with "//", and would lead elsewhere too.
+    return url.origin === location.origin ? url.href : "/";
   } catch {
     return "/";
   }
@@ -46,6 +50,17 @@ async function logIn() {
   return null;
 }
 
+/** Who is logged in still, but has no fresh access token, need not type anything. */
+async function stayLoggedIn() {
+  // If the server sends the browser back here at once, something else is wrong: no circles.
+  const last = Number(sessionStorage.getItem(RENEWED_KEY));
+  if (Math.abs(Date.now() - last) < RENEWAL_PAUSE) return;
+  const answer = await fetch("/session/refresh", { method: "POST", cache: "no-store" });
+  if (!answer.ok || button.disabled) return;
+  sessionStorage.setItem(RENEWED_KEY, String(Date.now()));
+  location.replace(destination());
+}
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (button.disabled) return;
@@ -62,3 +77,5 @@ form.addEventListener("submit", async (event) => {
 addEventListener("pageshow", () => {
   button.disabled = false;
 });
+
+stayLoggedIn().catch(() => {}); // the form is there

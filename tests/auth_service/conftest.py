@@ -17,6 +17,23 @@ NOW = 1_900_000_000.0
 Login = Callable[..., Awaitable[httpx2.Response]]
 
 
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The service's clock."""
+    return Clock()
+
+
 @pytest.fixture
 def now() -> float:
     """The moment at which the service's clock stands."""
@@ -30,11 +47,11 @@ def password() -> str:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, database_url: str) -> Settings:
     """Settings of a development server with a default client."""
     return Settings.from_environment(
         {
-            "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/data/auth.db",
+            "AUTH_DATABASE_URL": database_url,
             "AUTH_KEYS_DIR": f"{tmp_path}/keys",
             "AUTH_DEFAULT_CLIENT": "chat",
             "AUTH_HASH_THREADS": "2",
@@ -43,10 +60,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def service(settings: Settings) -> AsyncIterator[Service]:
+async def service(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
     """An open service whose hashes cost next to nothing."""
     cheap = HashParameters(memory_kib=8, passes=1, lanes=1)
-    async with open_service(settings, clock=lambda: NOW, hash_parameters=cheap) as opened:
+    async with open_service(settings, clock=clock, hash_parameters=cheap) as opened:
         yield opened
 
 
@@ -61,7 +78,7 @@ async def http(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
 @pytest.fixture
 async def alice(service: Service, password: str) -> User:
     """A user."""
-    return await service.add_user("alice", password)
+    return await service.accounts.add("alice", password)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from auth_service import logs
 from auth_service.app import (
@@ -22,14 +23,14 @@ from auth_service.app import (
 from auth_service.clients import hash_secret
 from auth_service.exceptions import (
     AccountError,
-    ClientConflict,
     ConfigurationError,
-    UsernameTaken,
-    WeakPassword,
 )
-from auth_service.models import User
 from auth_service.passwords import HashParameters
 from auth_service.settings import Settings
+from auth_service.store import users
+from tests.auth_service.conftest import Login
+from tests.databases import BOTH_DATABASES
+from tests.postgres_server import PostgresServer
 
 CHEAP = HashParameters(memory_kib=8, passes=1, lanes=1)
 
@@ -74,90 +75,34 @@ async def test_openapi_documents_form_and_refusals(http: httpx2.AsyncClient) -> 
 async def test_a_second_start_keeps_users_and_keys(settings: Settings, password: str) -> None:
     """Tokens and logins survive."""
     async with open_service(settings, hash_parameters=CHEAP) as first:
-        user = await first.add_user("alice", password)
-        kid = first.keys.signing.kid
+        user = await first.accounts.add("alice", password)
+        kid = first.keys.at(0).signing.kid
     async with open_service(settings, hash_parameters=CHEAP) as second:
-        assert second.keys.signing.kid == kid
-        assert await second.store.user_by_id(user.id) == user
+        assert second.keys.at(0).signing.kid == kid
+        async with second.database.read() as connection:
+            assert await users.by_id(connection, user.id) == user
 
 
 async def test_production_refuses_demo_users(settings: Settings, password: str) -> None:
     """Their passwords were printed; neither a stored one nor a new one is let in."""
     production = _changed(settings, environment="production")
+    async with open_service(settings, hash_parameters=CHEAP):
+        pass  # which makes the tables
     async with open_service(production, hash_parameters=CHEAP) as service:
         with pytest.raises(AccountError):
-            await service.add_user("alice", password, demo=True)
+            await service.accounts.add("alice", password, demo=True)
     async with open_service(settings, hash_parameters=CHEAP) as service:
-        await service.add_user("alice", password, demo=True)
+        await service.accounts.add("alice", password, demo=True)
 
     with pytest.raises(ConfigurationError, match=r"^AUTH_ENVIRONMENT: production refuses"):
         async with open_service(production, hash_parameters=CHEAP):
             pass
 
 
-async def test_demo_users_can_be_ensured_again_and_again(service: Service) -> None:
-    """Same user, and the password is the last one given."""
-    first = await service.ensure_demo_user("alice", "the first password")
-    again = await service.ensure_demo_user("alice", "the first password")
-    changed = await service.ensure_demo_user("alice", "the second password")
-
-    assert first.id == again.id == changed.id
-    stored = await service.store.user_by_id(first.id)
-    assert stored is not None
-    assert stored.demo
-    assert (await service.hasher.verify("the second password", stored.password_hash)).correct
-
-
-async def test_a_real_user_is_not_turned_into_a_demo_user(service: Service, alice: User) -> None:
-    """Somebody's password is not overwritten because the names are equal."""
-    with pytest.raises(UsernameTaken):
-        await service.ensure_demo_user("Alice", "another password at all")
-
-    assert await service.store.user_by_id(alice.id) == alice
-
-
-@pytest.mark.parametrize(
-    ("order", "error"),
-    [
-        (("ALICE", "a long enough password", "connect"), UsernameTaken),
-        (("bob", "too short", "connect"), WeakPassword),
-        (("bob", "a long enough password", "connect  read"), AccountError),
-        (("bob", "a long enough password", "api"), AccountError),
-        (("client:bob", "a long enough password", "connect"), AccountError),
-    ],
-)
-async def test_bad_orders_are_refused(
-    service: Service, alice: User, order: tuple[str, str, str], error: type[Exception]
-) -> None:
-    """One sentence for the operator each."""
-    name, word, scope = order
-    with pytest.raises(error):
-        await service.add_user(name, word, scope=scope)
-    assert alice.username == "alice"
-
-
-async def test_clients_are_registered_once(service: Service) -> None:
-    """And only with what exists."""
-    grants = frozenset({"password"})
-    await service.add_client("bot", secret_hash=hash_secret("s"), grants=grants, scope="connect")
-
-    with pytest.raises(ClientConflict):
-        await service.add_client("bot", secret_hash=None, grants=grants, scope="connect")
-    for client_id, grant, scope in (
-        ("a b", "password", "connect"),
-        ("c", "magic", "connect"),
-        ("c", "password", ""),
-    ):
-        with pytest.raises(AccountError):
-            await service.add_client(
-                client_id, secret_hash=None, grants=frozenset({grant}), scope=scope
-            )
-
-
 async def test_a_default_client_with_a_secret_stops_the_start(settings: Settings) -> None:
     """A request that names no client cannot prove one."""
     async with open_service(settings, hash_parameters=CHEAP) as service:
-        await service.add_client(
+        await service.registration.add(
             "bot", secret_hash=hash_secret("s"), grants=frozenset({"password"}), scope="connect"
         )
 
@@ -235,3 +180,100 @@ async def test_the_address_of_a_client_comes_from_a_trusted_proxy(
 
     refused = [record for record in caplog.records if record.getMessage() == "token_refused"]
     assert [record.__dict__["address"] for record in refused] == ["203.0.113.1", "127.0.0.1"]
+
+
+async def test_the_start_tells_of_the_password_grant(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a client has it: RFC 9700 section 2.4 forbids it."""
+    for default_client, told in (("", 0), ("chat", 1)):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            chosen = _changed(settings, default_client=default_client)
+            async with open_service(chosen, hash_parameters=CHEAP):
+                pass
+        messages = [record.getMessage() for record in caplog.records]
+        assert messages.count("password_grant_enabled") == told
+
+
+async def _empty_postgres(settings: Settings, postgres: PostgresServer) -> Settings:
+    name = postgres.create(tables=False)
+    return _changed(settings, database_url=postgres.url(name))
+
+
+async def test_tables_are_not_made_on_the_way(settings: Settings, postgres: PostgresServer) -> None:
+    """On PostgreSQL, and in production, that is an order of its own."""
+    refused = [
+        await _empty_postgres(settings, postgres),
+        _changed(settings, environment="production"),
+    ]
+
+    for changed in refused:
+        with pytest.raises(ConfigurationError) as caught:
+            async with open_service(changed, hash_parameters=CHEAP):
+                pass
+        assert str(caught.value).startswith("AUTH_DATABASE_URL: the database has no tables")
+        assert "python -m auth_service migrate" in str(caught.value)
+
+
+async def test_a_newer_database_stops_the_start(settings: Settings) -> None:
+    """Also where an older one would be brought up to date."""
+    async with (
+        open_service(settings, hash_parameters=CHEAP) as service,
+        service.database.write() as connection,
+    ):
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(ConfigurationError, match=r"^AUTH_DATABASE_URL: .*9999"):
+        async with open_service(settings, hash_parameters=CHEAP):
+            pass
+
+
+async def test_old_rows_are_pruned_while_serving(service: Service) -> None:
+    """The task runs from the start to the end."""
+    assert service.housekeeping._task is not None
+
+    await service.close()
+
+    assert service.housekeeping._task is None
+
+
+@BOTH_DATABASES
+async def test_the_service_works_on_both_databases(login: Login) -> None:
+    """From the form to the token."""
+    answer = await login()
+
+    assert answer.status_code == 200
+
+
+async def test_it_recovers_from_a_killed_database(settings: Settings, password: str) -> None:
+    """503 and not ready while it is away, alive all the time; then fine without a restart."""
+    server = PostgresServer({"fsync": "on"})
+    try:
+        server.start()
+        changed = _changed(settings, database_url=server.url(server.create()))
+        async with open_service(changed, hash_parameters=CHEAP) as service:
+            await service.accounts.add("alice", password)
+            form = {"grant_type": "password", "username": "alice", "password": password}
+            public = httpx2.ASGITransport(create_app(service))
+            internal = httpx2.ASGITransport(create_internal_app(service))
+            async with (
+                httpx2.AsyncClient(transport=public, base_url="https://localhost") as http,
+                httpx2.AsyncClient(transport=internal, base_url="http://localhost") as probes,
+            ):
+                assert (await http.post("/token", data=form)).status_code == 200
+
+                server.kill()
+
+                away = await http.post("/token", data=form)
+                assert away.status_code == 503
+                assert away.headers["retry-after"] == "5"
+                assert (await probes.get("/health/ready")).status_code == 503
+                assert (await probes.get("/health/live")).status_code == 200
+
+                server.start()
+
+                assert (await probes.get("/health/ready")).status_code == 200
+                assert (await http.post("/token", data=form)).status_code == 200
+    finally:
+        server.remove()

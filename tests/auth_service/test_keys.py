@@ -12,9 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from auth_service import keys as keys_module
 from auth_service.exceptions import ConfigurationError
-from auth_service.keys import load_keys
+from auth_service.keys import DatedKey, KeyCalendar, from_pem, load_keys, new_pem
 
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
 
@@ -89,15 +88,6 @@ def test_workers_that_start_together_agree(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_slower_worker_takes_the_key_of_the_faster(tmp_path: Path) -> None:
-    """Even if the file appeared after it looked."""
-    first = load_keys(tmp_path, "ES256")
-
-    keys_module._create(tmp_path / "signing-es256.pem", "ES256")
-
-    assert load_keys(tmp_path, "ES256").signing.kid == first.signing.kid
-
-
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o602])
 def test_a_key_that_others_can_read_stops_the_start(tmp_path: Path, mode: int) -> None:
     """One line that names setting and file."""
@@ -147,3 +137,48 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"^AUTH_KEYS_DIR: cannot use"):
         load_keys(tmp_path / "keys", "ES256")
+
+
+def _dated(algorithm: str = "ES256", **times: int | None) -> DatedKey:
+    values: dict[str, int | None] = {"created_at": 0, "activates_at": 0, **times}
+    return DatedKey(key=from_pem(new_pem(algorithm)), **values)  # type: ignore[arg-type]
+
+
+def test_times_decide_what_a_key_does() -> None:
+    """J23: a pending key is published and does not sign, a retired one verifies, and so on."""
+    first, second = _dated(removes_at=100), _dated(activates_at=50)
+    revoked = _dated(activates_at=60, revoked_at=10)
+    calendar = KeyCalendar([second, revoked, first])
+
+    def look(now: float) -> tuple[list[str], str, set[str]]:
+        ring = calendar.at(now)
+        return [state for _, state in calendar.states(now)], ring.signing.kid, set(ring.by_kid)
+
+    one, two = first.key.kid, second.key.kid
+    assert look(-5) == (["active", "pending", "revoked"], one, {one, two})
+    assert look(49.9) == (["active", "pending", "revoked"], one, {one, two})
+    assert look(50) == (["retired", "active", "revoked"], two, {one, two})
+    assert look(99.9) == (["retired", "active", "revoked"], two, {one, two})
+    assert look(100) == (["removed", "active", "revoked"], two, {two})
+    assert look(0) == (["active", "pending", "revoked"], one, {one, two})
+
+
+def test_the_keys_of_a_moment_are_made_once() -> None:
+    """Signing asks for them each time."""
+    calendar = KeyCalendar([_dated(removes_at=100), _dated(activates_at=50)])
+
+    assert calendar.at(1) is calendar.at(49)
+    assert calendar.at(49) is not calendar.at(51)
+
+
+def test_without_a_published_key_nothing_is_signed() -> None:
+    """An error of ours, never a token without a key."""
+    with pytest.raises(LookupError, match="no signing key"):
+        KeyCalendar([_dated(revoked_at=1)]).at(5)
+
+
+def test_keys_in_files_are_the_same_at_any_time(tmp_path: Path) -> None:
+    """They change by a restart."""
+    ring = load_keys(tmp_path, "ES256")
+
+    assert ring.at(0) is ring.at(1e10) is ring

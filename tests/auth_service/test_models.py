@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from auth_service.exceptions import InvalidUsername
-from auth_service.models import CLIENT_ID, ClientRow, Username, UserRow, parse_scope
+from auth_service.models import CLIENT_ID, Username, parse_scope
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,3 @@ def test_a_clients_subject_fits_its_claim() -> None:
     """`client:` and the id have 64 characters at most."""
     assert CLIENT_ID.fullmatch("x" * 56)
     assert not CLIENT_ID.fullmatch("x" * 57)
-
-
-def test_constraints_have_predictable_names() -> None:
-    """Migrations name what they drop."""
-    names = {str(constraint.name) for constraint in UserRow.metadata.tables["users"].constraints}
-
-    assert names == {"pk_users", "uq_users_username_key"}
-    assert ClientRow.__tablename__ == "clients"

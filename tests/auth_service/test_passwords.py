@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from importlib import metadata
@@ -228,3 +229,35 @@ def test_the_abandoned_passlib_stops_the_start(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(metadata, "distribution", lambda _: object())
     with pytest.raises(ConfigurationError, match="libpass"):
         require_libpass()
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "QWERTYuiopasdfghjkl",
+        "passwordpassword",
+        "aaaaaaaaaaaaaaaaaaaa",
+        "123123123123123123",
+        "my Drawbridge password",
+        "i am Alice Cooper myself",
+    ],
+)
+def test_what_is_tried_first_is_refused(password: str) -> None:
+    """Common ones, repetitions, and names in any case."""
+    with pytest.raises(WeakPassword) as refusal:
+        check_new_password(password, username="alice cooper")
+    assert password not in str(refusal.value)
+
+
+def test_a_short_name_may_be_in_a_password() -> None:
+    """It is in too many words."""
+    check_new_password("correct horse battery staple", username="ery")
+
+
+async def test_hashes_step_back_for_what_is_quick(hasher: PasswordHasher) -> None:
+    """Only their threads do: the others go first when the cores are wanted."""
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    priority = await hasher._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    assert priority > own == os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

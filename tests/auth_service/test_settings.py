@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from auth_service.exceptions import ConfigurationError
-from auth_service.settings import Address, Settings
+from auth_service.settings import SECRETS, Address, Settings
 
 
 def test_nothing_set_is_a_development_server_on_loopback() -> None:
@@ -194,3 +194,78 @@ def test_trusted_proxies_are_a_list() -> None:
     settings = Settings.from_environment({"AUTH_TRUSTED_PROXIES": "10.0.0.0/8, ::1"})
 
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1/128")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://auth:p%40ss@db.example:5432/drawbridge",
+        "postgresql+asyncpg://auth@[::1]/drawbridge",
+        "sqlite+aiosqlite:////var/lib/auth.db",
+    ],
+)
+def test_database_addresses(url: str) -> None:
+    """SQLite for one process on one machine, PostgreSQL for all else."""
+    assert Settings.from_environment({"AUTH_DATABASE_URL": url}).database_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://auth:hunter2@db/x",
+        "postgresql+psycopg://auth:hunter2@db/x",
+        "postgresql+asyncpg://auth:hunter2@db",
+        "postgresql+asyncpg://auth:hunter2@/x",
+        "postgresql+asyncpg://:hunter2@db/x",
+        "postgresql+asyncpg://auth:hunter2@db/x?ssl=disable",
+        "postgresql+asyncpg://auth:hunter2@db:port/x",
+        "postgresql+asyncpg://auth:hunter2@[db/x",
+        "postgresql+asyncpg://auth:hunter 2@db/x",
+    ],
+)
+def test_wrong_database_addresses_are_refused_without_the_password(url: str) -> None:
+    """What is wrong with it is not shown, for nobody knows where the password is in it."""
+    with pytest.raises(ConfigurationError, match=r"^AUTH_DATABASE_URL: must be ") as caught:
+        Settings.from_environment({"AUTH_DATABASE_URL": url})
+
+    assert "hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("AUTH_DEFAULT_CLIENT", "chat", "must be empty in production"),
+        ("AUTH_ORIGINS", "https://a.example,http://b.example", "must be https origins"),
+        ("AUTH_REVOCATIONS_KEY", "dev-only-" + "k" * 32, "takes no secret"),
+        ("AUTH_REDIS_URL", "redis://:dev-only-x@redis:6379", "takes no secret"),
+        ("AUTH_DATABASE_URL", "postgresql+asyncpg://u:dev-only-x@db/auth", "takes no secret"),
+    ],
+)
+def test_production_refuses_what_is_for_a_demonstration(
+    variable: str, value: str, words: str
+) -> None:
+    """Which development takes; the line shows no secret."""
+    environ = {"AUTH_ISSUER": "https://auth.example", variable: value}
+    assert Settings.from_environment(environ).environment == "development"
+
+    with pytest.raises(ConfigurationError, match=f"^{variable}: .*{words}") as refused:
+        Settings.from_environment({**environ, "AUTH_ENVIRONMENT": "production"})
+
+    assert "dev-only-x" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_every_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
+    """And anything whose name or kind says secret is among them."""
+    value = {
+        "database_url": "sqlite+aiosqlite:///x.db",
+        "sealing_keys": "A" * 43,
+        "redis_url": "redis://:pw@redis:6379/0",
+        "revocations_key": "k" * 32,
+    }[name]
+    file = tmp_path / "secret"
+    file.write_text(f"{value}\n")
+
+    settings = Settings.from_environment({f"AUTH_{name.upper()}_FILE": str(file)})
+
+    assert getattr(settings, name) == value

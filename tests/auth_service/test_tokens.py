@@ -40,7 +40,13 @@ def tokens(ring: KeyRing) -> AccessTokens:
 def good(tokens: AccessTokens) -> str:
     """A token that is accepted."""
     return tokens.mint(
-        sub="u1", name="alice", client_id="chat", scopes=["connect"], now=NOW + 0.9
+        sub="u1",
+        client_id="chat",
+        scopes=["connect"],
+        sid="s1",
+        now=NOW + 0.9,
+        auth_time=NOW,
+        name="alice",
     ).text
 
 
@@ -87,8 +93,7 @@ def test_a_minted_token_says_what_the_gateway_wants(good: str, ring: KeyRing) ->
     claims: dict[str, Any] = jwt.get_unverified_claims(good)
 
     assert header == {"alg": "ES256", "kid": ring.signing.kid, "typ": "at+jwt"}
-    random = {name: claims.pop(name) for name in ("jti", "sid")}
-    assert all(len(value) >= 20 for value in random.values())
+    assert len(claims.pop("jti")) >= 20
     assert claims == {
         "iss": ISSUER,
         "aud": ["drawbridge"],
@@ -96,6 +101,7 @@ def test_a_minted_token_says_what_the_gateway_wants(good: str, ring: KeyRing) ->
         "exp": NOW + 600,
         "auth_time": NOW,
         "sub": "u1",
+        "sid": "s1",
         "client_id": "chat",
         "scope": "connect",
         "info": {"name": "alice"},
@@ -112,7 +118,7 @@ def test_a_token_reads_back(tmp_path: Path, algorithm: str) -> None:
         audience="drawbridge",
         lifetime_seconds=600,
     )
-    minted = tokens.mint(sub="u1", name="a", client_id="chat", scopes={"b", "a"}, now=NOW)
+    minted = tokens.mint(sub="u1", client_id="chat", scopes={"b", "a"}, sid="s1", now=NOW)
 
     claims = tokens.read(minted.text, now=NOW + 1)
 
@@ -124,11 +130,32 @@ def test_a_token_reads_back(tmp_path: Path, algorithm: str) -> None:
 def test_no_two_tokens_share_an_id(tokens: AccessTokens) -> None:
     """Revocation names one token, or one session."""
     minted = [
-        tokens.mint(sub="u", name="n", client_id="c", scopes=["connect"], now=NOW)
-        for _ in range(10)
+        tokens.mint(sub="u", client_id="c", scopes=["connect"], sid="s", now=NOW) for _ in range(10)
     ]
 
-    assert len({token.jti for token in minted} | {token.sid for token in minted}) == 20
+    assert len({token.jti for token in minted}) == 10
+
+
+def test_a_token_made_in_the_second_of_a_revocation_is_dated_after_it(
+    tokens: AccessTokens,
+) -> None:
+    """A log-out everywhere must not hit who logs in again at once."""
+    minted = tokens.mint(
+        sub="u", client_id="c", scopes=["connect"], sid="s", now=NOW + 0.5, after=NOW
+    )
+
+    claims = tokens.read(minted.text, now=NOW + 0.5)
+
+    assert (claims.issued_at, claims.expires_at) == (NOW + 1, NOW + 601)
+
+
+def test_a_service_has_neither_name_nor_log_in(tokens: AccessTokens) -> None:
+    """RFC 9068 section 2.2.1: auth_time is of a user who logged in."""
+    minted = tokens.mint(sub="client:c", client_id="c", scopes=["api"], sid="s", now=NOW)
+
+    claims = jwt.get_unverified_claims(minted.text)
+
+    assert claims.keys().isdisjoint({"auth_time", "info"})
 
 
 def test_our_own_signature_over_plain_claims_is_accepted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,32 +11,42 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from auth_service.app import open_service
 from auth_service.exceptions import ConfigurationError
 from auth_service.settings import Settings
 from auth_service.workers import METRICS_VARIABLE, serve
+from tests.databases import BOTH_DATABASES
 
 pytestmark = pytest.mark.integration
 
 SECONDS = 20
+PASSWORD = "correct horse battery staple"
 
 
 class Running:
-    """One ``serve --workers 2``."""
+    """One ``serve --workers 2``.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: For its files.
+        database_url: Its database.
+    """
+
+    def __init__(self, directory: Path, database_url: str) -> None:
         self.metrics = directory / "metrics"
         self.metrics.mkdir()
         (self.metrics / "counter_1.db").write_bytes(b"left behind")
         self.stderr = directory / "stderr"
-        environment = {
+        self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("AUTH_")
         } | {
-            "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{directory}/auth.db",
+            "AUTH_DATABASE_URL": database_url,
+            "AUTH_DEFAULT_CLIENT": "chat",
             "AUTH_KEYS_DIR": str(directory / "keys"),
             "AUTH_BIND": "127.0.0.1:0",
             "AUTH_INTERNAL_BIND": "127.0.0.1:0",
@@ -44,7 +55,7 @@ class Running:
         with self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "auth_service", "serve", "--workers", "2"],
-                env=environment,
+                env=self.environment,
                 stderr=stderr,
             )
         until(lambda: '"serving"' in self.stderr.read_text())
@@ -85,9 +96,9 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path: Path, database_url: str) -> Iterator[Running]:
     """A service with two workers."""
-    made = Running(tmp_path)
+    made = Running(tmp_path, database_url)
     yield made
     made.process.kill()
     made.process.wait()
@@ -162,3 +173,32 @@ def test_a_worker_that_cannot_open_the_database_ends_the_start(tmp_path: Path) -
     assert done.returncode != 0
     assert "AUTH_DATABASE_URL: cannot open the database" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@BOTH_DATABASES
+def test_twenty_refreshes_over_two_workers_leave_one_descendant(running: Running) -> None:
+    """The database decides, not the process (O11)."""
+
+    async def add_alice() -> None:
+        async with open_service(Settings.from_environment(running.environment)) as service:
+            await service.accounts.add("alice", PASSWORD)
+
+    def ask(**form: str) -> httpx2.Response:
+        # A connection each, so that both workers get their share.
+        url = f"http://127.0.0.1:{running.public}/token"
+        return httpx2.post(url, data=form, trust_env=False, timeout=SECONDS)
+
+    def refresh(token: str) -> httpx2.Response:
+        return ask(grant_type="refresh_token", refresh_token=token)
+
+    asyncio.run(add_alice())
+    first = ask(grant_type="password", username="alice", password=PASSWORD).json()["refresh_token"]
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(refresh, [first] * 20))
+
+    assert {answer.status_code for answer in answers} == {200}
+    (successor,) = {answer.json()["refresh_token"] for answer in answers}
+    assert refresh(successor).status_code == 200
+    # Of an older generation than the one that is repeated for those who lost an answer.
+    assert refresh(first).json()["error"] == "invalid_grant"

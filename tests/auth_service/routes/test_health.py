@@ -48,7 +48,7 @@ async def test_without_database_it_is_alive_and_not_ready(
     async def fail() -> None:
         raise StoreUnavailable
 
-    monkeypatch.setattr(service.store, "ping", fail)
+    monkeypatch.setattr(service.database, "ping", fail)
 
     assert (await internal.get("/health/ready")).status_code == 503
     assert (await internal.get("/health/live")).status_code == 200
@@ -62,11 +62,14 @@ async def test_a_database_that_hangs_is_not_waited_for(
     async def hang() -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(service.store, "ping", hang)
+    monkeypatch.setattr(service.database, "ping", hang)
     app = FastAPI()
     app.include_router(
         health_router(
-            store=service.store, metrics=service.metrics, started=lambda: True, ready_seconds=0.01
+            database=service.database,
+            metrics=service.metrics,
+            started=lambda: True,
+            ready_seconds=0.01,
         )
     )
     transport = httpx2.ASGITransport(app)

@@ -1,4 +1,4 @@
-"""``POST`` and ``DELETE /session``."""
+"""``/session``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from http.cookies import SimpleCookie
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
 from auth_service.app import Service, create_app, open_service
 from auth_service.models import User
 from auth_service.passwords import HashParameters
 from auth_service.settings import Settings
+from auth_service.store import revocations, users
+from auth_service.store.tables import CLIENTS
+from tests.auth_service.conftest import Clock, Login
 
 ORIGIN = "https://localhost:8443"
 COOKIE = "__Host-drawbridge"
@@ -63,7 +67,7 @@ def _assert_refused(answer: httpx2.Response, status: int, error: str) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_the_right_password_gets_a_cookie_of_this_very_host(
+async def test_the_right_password_gets_cookies_of_this_very_host(
     service: Service, log_in: LogIn, http: httpx2.AsyncClient
 ) -> None:
     """Unseen by scripts, over TLS, for no other site and no other host, as long as the token."""
@@ -71,12 +75,17 @@ async def test_the_right_password_gets_a_cookie_of_this_very_host(
 
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["Cache-Control"] == "no-store"
-    (morsel,) = _cookies(answer).values()
-    assert morsel.key == COOKIE
-    assert (morsel["path"], morsel["domain"], morsel["max-age"]) == ("/", "", "600")
-    assert morsel["secure"]
-    assert morsel["httponly"]
-    assert morsel["samesite"].lower() == "strict"
+    cookies = _cookies(answer)
+    expected = {COOKIE: ("/", "600"), REFRESH_COOKIE: ("/session", "604800")}
+    assert {
+        name: (morsel["path"], morsel["max-age"]) for name, morsel in cookies.items()
+    } == expected
+    for morsel in cookies.values():
+        assert morsel["domain"] == ""
+        assert morsel["secure"]
+        assert morsel["httponly"]
+        assert morsel["samesite"].lower() == "strict"
+    morsel = cookies[COOKIE]
     claims = service.tokens.read(morsel.value, now=service.clock())
     assert (claims.client_id, claims.scope) == ("chat", "connect")
     http.cookies.set(COOKIE, morsel.value)
@@ -87,8 +96,9 @@ async def test_unknown_wrong_and_disabled_are_one_answer(
     service: Service, log_in: LogIn, http: httpx2.AsyncClient, password: str
 ) -> None:
     """The same as that of /token, at the same cost."""
-    gone = await service.add_user("gone", password)
-    await service.store.set_user_disabled(gone.id, disabled=True)
+    gone = await service.accounts.add("gone", password)
+    async with service.database.write() as connection:
+        await users.set_disabled(connection, gone.id, disabled=True)
     form = {"grant_type": "password", "username": "alice", "password": "wrong"}
     token_answer = await http.post("/token", data=form)
 
@@ -215,6 +225,111 @@ async def test_without_a_default_client_nobody_logs_in(settings: Settings) -> No
     _assert_refused(answer, 401, "invalid_client")
 
 
+async def _refresh(
+    http: httpx2.AsyncClient, token: str | None, origin: str = ORIGIN
+) -> httpx2.Response:
+    http.cookies.clear()  # what a browser would keep; here the test says what is sent
+    headers = {"Origin": origin}
+    if token is not None:
+        headers["Cookie"] = f"{REFRESH_COOKIE}={token}"
+    return await http.post("/session/refresh", headers=headers)
+
+
+async def test_a_browser_stays_logged_in(
+    service: Service, log_in: LogIn, http: httpx2.AsyncClient, clock: Clock
+) -> None:
+    """Both cookies anew, of the same session; two tabs at once get the same."""
+    first = _cookies(await log_in())
+    clock.now += 500
+
+    answers = [await _refresh(http, first[REFRESH_COOKIE].value) for _ in range(2)]
+
+    one, two = (_cookies(answer) for answer in answers)
+    assert [(answer.status_code, answer.content) for answer in answers] == [(204, b"")] * 2
+    assert one[REFRESH_COOKIE].value == two[REFRESH_COOKIE].value != first[REFRESH_COOKIE].value
+    assert (one[COOKIE]["max-age"], one[COOKIE]["path"]) == ("600", "/")
+    assert (one[REFRESH_COOKIE]["max-age"], one[REFRESH_COOKIE]["path"]) == ("604800", "/session")
+    old, new = (service.tokens.read(cookies[COOKIE].value, now=clock()) for cookies in (first, one))
+    assert (old.sid, old.sub) == (new.sid, new.sub)
+    assert new.expires_at == old.expires_at + 500
+
+
+async def test_the_cookie_lives_no_longer_than_the_session(
+    log_in: LogIn, http: httpx2.AsyncClient, clock: Clock
+) -> None:
+    """Near its absolute end."""
+    cookies = _cookies(await log_in())
+    for _ in range(4):
+        clock.now += 600_000
+        cookies = _cookies(await _refresh(http, cookies[REFRESH_COOKIE].value))
+
+    assert cookies[REFRESH_COOKIE]["max-age"] == "192000"
+
+
+async def test_a_session_that_is_over_is_401(
+    log_in: LogIn, http: httpx2.AsyncClient, clock: Clock
+) -> None:
+    """No cookie, a bad one, a replaced one; cookies are left to whoever has set them since."""
+    token = _cookies(await log_in())[REFRESH_COOKIE].value
+    await _refresh(http, token)
+    clock.now += 11
+
+    for presented in (None, "", "x", token):
+        _assert_refused(await _refresh(http, presented), 401, "invalid_grant")
+
+
+async def test_a_foreign_page_refreshes_nothing(http: httpx2.AsyncClient, log_in: LogIn) -> None:
+    """Its Origin says so; and a token of the cookie is no token of /token, nor vice versa."""
+    token = _cookies(await log_in())[REFRESH_COOKIE].value
+
+    for origin in FOREIGN:
+        _assert_refused(await _refresh(http, token, origin), 403, "access_denied")
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    assert (await http.post("/token", data=form)).json()["error"] == "invalid_grant"
+    assert (await _refresh(http, token)).status_code == 204
+
+
+async def test_a_programs_token_is_no_browsers(http: httpx2.AsyncClient, login: Login) -> None:
+    """It stays good for the program."""
+    token = (await login()).json()["refresh_token"]
+
+    _assert_refused(await _refresh(http, token), 401, "invalid_grant")
+    answer = await login(grant_type="refresh_token", refresh_token=token)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("kept", [[COOKIE], [REFRESH_COOKIE], [COOKIE, REFRESH_COOKIE]])
+async def test_logging_out_ends_the_session(
+    service: Service, log_in: LogIn, http: httpx2.AsyncClient, kept: list[str]
+) -> None:
+    """Whichever cookie is left: a copy of the tokens is worth nothing, and gateways are told."""
+    cookies = _cookies(await log_in())
+    header = "; ".join(f"{name}={cookies[name].value}" for name in kept)
+    http.cookies.clear()
+
+    answer = await http.delete("/session", headers={"Origin": ORIGIN, "Cookie": header})
+
+    assert answer.status_code == 204
+    _assert_refused(await _refresh(http, cookies[REFRESH_COOKIE].value), 401, "invalid_grant")
+    http.cookies.set(COOKIE, cookies[COOKIE].value)
+    assert (await http.get("/users/me")).status_code == 401
+    async with service.database.read() as connection:
+        entries = await revocations.after(connection, 0, now=0, limit=9)
+    assert [(entry.kind, entry.reason) for _, entry in entries] == [("sid", "logout")]
+
+
+async def test_a_page_of_ours_needs_no_password_grant(service: Service, log_in: LogIn) -> None:
+    """The grant is about other programs that see the password."""
+    async with service.database.write() as connection:
+        await connection.execute(update(CLIENTS).values(grants=""))
+
+    answer = await log_in()
+
+    assert answer.status_code == 204
+    assert REFRESH_COOKIE in _cookies(answer)
+
+
 async def test_logging_out_takes_both_cookies_away(http: httpx2.AsyncClient) -> None:
     """With the attributes they were set with, or the browser keeps them; also if there are none."""
     answer = await http.delete("/session", headers={"Origin": ORIGIN})
@@ -261,7 +376,7 @@ async def test_a_refusal_is_one_log_line_without_what_was_typed(
         await http.delete("/session", headers={"Origin": "https://typed.example"})
         await log_in()
 
-    refused, foreign, issued = caplog.records
+    refused, foreign, issued = (one for one in caplog.records if one.getMessage() != "audit")
     assert refused.getMessage() == foreign.getMessage() == "session_refused"
     assert (refused.__dict__["error"], refused.__dict__["client_id"]) == ("invalid_grant", "chat")
     assert foreign.__dict__["error"] == "access_denied"

@@ -9,17 +9,20 @@ import pytest
 
 from auth_service.app import Service
 from auth_service.models import User
+from auth_service.store import users
+from tests.auth_service.conftest import Login
 
 Mint = Callable[..., str]
 
 
 @pytest.fixture
-def mint(service: Service, alice: User, now: float) -> Mint:
-    """Make a token for alice, or for another subject, at another time."""
+async def mint(service: Service, login: Login, alice: User, now: float) -> Mint:
+    """Make a token for a session of alice, or for another subject, at another time."""
+    session = service.tokens.read((await login()).json()["access_token"], now=now).sid
 
-    def make(*, sub: str = alice.id, at: float = now) -> str:
+    def make(*, sub: str = alice.id, at: float = now, sid: str = session) -> str:
         return service.tokens.mint(
-            sub=sub, name="alice", client_id="chat", scopes=["connect"], now=at
+            sub=sub, client_id="chat", scopes=["connect"], sid=sid, now=at
         ).text
 
     return make
@@ -102,10 +105,12 @@ async def test_two_headers_are_one_too_many(http: httpx2.AsyncClient, mint: Mint
 async def test_who_is_gone_or_disabled_is_nobody(
     service: Service, http: httpx2.AsyncClient, alice: User, mint: Mint
 ) -> None:
-    """A good signature is not enough; nor is a service a user."""
+    """A good signature is not enough; nor is a service a user, or a session unknown here."""
+    _assert_invalid(await _get(http, mint(sid="unknown")))
     _assert_invalid(await _get(http, mint(sub="nobody")))
     _assert_invalid(await _get(http, mint(sub="client:chat")))
 
-    await service.store.set_user_disabled(alice.id, disabled=True)
+    async with service.database.write() as connection:
+        await users.set_disabled(connection, alice.id, disabled=True)
 
     _assert_invalid(await _get(http, mint()))

@@ -6,6 +6,7 @@ import pytest
 from jose import jwt
 
 from auth_service.app import Service
+from auth_service.caller import Caller
 from auth_service.exceptions import (
     InvalidGrant,
     InvalidRequest,
@@ -16,6 +17,7 @@ from auth_service.exceptions import (
 )
 from auth_service.models import Client, User, Username
 from auth_service.passwords import HashParameters, PasswordHasher
+from auth_service.store import users
 
 
 def _client(*scopes: str, grants: tuple[str, ...] = ("password",)) -> Client:
@@ -23,8 +25,13 @@ def _client(*scopes: str, grants: tuple[str, ...] = ("password",)) -> Client:
 
 
 async def _exchange(service: Service, client: Client, **form: str) -> str:
-    issued = await service.grants["password"].exchange(client=client, form=form)
+    issued = await service.grants["password"].exchange(client=client, form=form, caller=Caller())
     return issued.scope
+
+
+async def _by_id(service: Service, user_id: str) -> User | None:
+    async with service.database.read() as connection:
+        return await users.by_id(connection, user_id)
 
 
 def _value(service: Service, name: str, **labels: str) -> float:
@@ -40,7 +47,7 @@ async def test_the_right_password_gets_a_token(
 ) -> None:
     """With the user's id and name in it."""
     issued = await service.grants["password"].exchange(
-        client=_client(), form={"username": "ALICE", "password": password}
+        client=_client(), form={"username": "ALICE", "password": password}, caller=Caller()
     )
 
     claims = jwt.get_unverified_claims(issued.access_token)
@@ -54,10 +61,11 @@ async def test_the_right_password_gets_a_token(
 
 async def test_every_failure_costs_one_hash(service: Service, alice: User, password: str) -> None:
     """Unknown, impossible, wrong and disabled cannot be told apart by time."""
-    await service.add_user("gone", password)
-    gone = await service.store.user_by_name(Username.parse("gone"))
-    assert gone is not None
-    await service.store.set_user_disabled(gone.id, disabled=True)
+    await service.accounts.add("gone", password)
+    async with service.database.write() as connection:
+        gone = await users.by_name(connection, Username.parse("gone"))
+        assert gone is not None
+        await users.set_disabled(connection, gone.id, disabled=True)
 
     for name, word in (
         (alice.username, "wrong"),
@@ -101,7 +109,7 @@ async def test_what_is_cheap_to_refuse_costs_no_hash(
 
 async def test_a_scope_is_within_client_and_user(service: Service, password: str) -> None:
     """Requested ⊆ client ∩ user; left out it is all of that."""
-    await service.add_user("bob", password, scope="connect read")
+    await service.accounts.add("bob", password, scope="connect read")
     client = _client("connect", "read", "write")
     bob = {"username": "bob", "password": password}
 
@@ -116,13 +124,16 @@ async def test_a_scope_is_within_client_and_user(service: Service, password: str
 
 async def test_users_never_get_the_scopes_of_services(service: Service, password: str) -> None:
     """Even if a row of the database says so."""
-    await service.store.add_user(
-        Username.parse("mallory"),
-        password_hash=await service.hasher.hash(password),
-        scope="connect api introspect",
-        demo=False,
-        now=1,
-    )
+    password_hash = await service.hasher.hash(password)
+    async with service.database.write() as connection:
+        await users.add(
+            connection,
+            Username.parse("mallory"),
+            password_hash=password_hash,
+            scope="connect api introspect",
+            demo=False,
+            now=1,
+        )
 
     scope = await _exchange(
         service,
@@ -145,17 +156,17 @@ async def test_a_weak_hash_is_replaced_at_login(
         metrics=service.metrics,
         parameters=HashParameters(memory_kib=16, passes=1, lanes=1),
     )
-    monkeypatch.setattr(service.grants["password"], "_hasher", stronger)
+    monkeypatch.setattr(service.login, "_hasher", stronger)
 
     async def fail(*_: object) -> None:
         raise StoreUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(service.store, "replace_password_hash", fail)
+        patch.setattr(users, "replace_password_hash", fail)
         assert await _exchange(service, _client(), username="alice", password=password)
-    unchanged = await service.store.user_by_id(alice.id)
+    unchanged = await _by_id(service, alice.id)
     assert await _exchange(service, _client(), username="alice", password=password)
-    changed = await service.store.user_by_id(alice.id)
+    changed = await _by_id(service, alice.id)
     stronger.close()
 
     assert unchanged is not None

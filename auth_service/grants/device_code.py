@@ -1,0 +1,115 @@
+"""Device code (RFC 8628 section 3.4): a device asks until its user has decided elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auth_service.caller import Caller
+from auth_service.exceptions import DeviceAnswer, InvalidGrant, InvalidRequest
+from auth_service.grants.authorization_code import hash_code
+from auth_service.grants.base import require_grant, still_granted
+from auth_service.issued import Issued
+from auth_service.models import Client
+from auth_service.sessions import Sessions
+from auth_service.store import device_authorizations, users
+from auth_service.store.database import Database
+from auth_service.store.device_authorizations import DeviceAuthorization
+
+INTERVAL_SECONDS = 5
+_SLOWER_SECONDS = 5
+# A device that keeps to its interval may be measured as a little early by a busy network.
+_LENIENT_SECONDS = 0.5
+_MAX_CODE_CHARACTERS = 128
+
+
+class DeviceCodeGrant:
+    """The code of a device, which its user approves on a page of ours.
+
+    Args:
+        database: Where the requests of devices are.
+        sessions: Opens the session.
+        clock: Seconds since 1970.
+    """
+
+    name = "urn:ietf:params:oauth:grant-type:device_code"
+    #: Short, for the list of sessions and for metrics.
+    kind = "device_code"
+
+    def __init__(
+        self, *, database: Database, sessions: Sessions, clock: Callable[[], float]
+    ) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._clock = clock
+
+    async def exchange(self, *, client: Client, form: Mapping[str, str], caller: Caller) -> Issued:
+        """Open the session if the user has approved.
+
+        Raises:
+            UnauthorizedClient: The client is not registered for this grant.
+            InvalidRequest: There is no device code.
+            DeviceAnswer: Not yet, not so fast, refused, or expired.
+            InvalidGrant: The code is unknown, of another client, or used.
+            StoreUnavailable: The database does not answer; the code is as it was.
+        """
+        require_grant(client, self.name)
+        code = form.get("device_code")
+        if code is None:
+            raise InvalidRequest("device_code is required")
+        if len(code) > _MAX_CODE_CHARACTERS:
+            raise InvalidGrant("the device code is not valid")
+        async with self._database.write() as connection:
+            found = await device_authorizations.for_polling(connection, hash_code(code), client.id)
+            if found is None or found.state == "used":
+                raise InvalidGrant("the device code is not valid")
+            answer = await self._note(connection, found)
+            if answer is None:
+                return await self._start(connection, found, client, caller)
+        # After the commit, for that the device asked must be remembered.
+        raise DeviceAnswer(answer)
+
+    async def _note(self, connection: AsyncConnection, found: DeviceAuthorization) -> str | None:
+        """Remember that the device asked; returns why it gets nothing, None if it gets a token."""
+        now = self._clock()
+        if now >= found.expires_at:
+            return "expired_token"
+        if found.state == "denied":
+            return "access_denied"
+        interval = found.interval
+        too_fast = (
+            found.polled_at is not None and now < found.polled_at + interval - _LENIENT_SECONDS
+        )
+        if too_fast and found.state == "pending":
+            interval += _SLOWER_SECONDS
+        await device_authorizations.polled(
+            connection,
+            found.code_hash,
+            at=now,
+            interval=interval,
+            state="used" if found.state == "approved" else found.state,
+        )
+        if found.state == "approved":
+            return None
+        return "slow_down" if too_fast else "authorization_pending"
+
+    async def _start(
+        self,
+        connection: AsyncConnection,
+        found: DeviceAuthorization,
+        client: Client,
+        caller: Caller,
+    ) -> Issued:
+        user = await users.by_id(connection, found.user_id or "")
+        if user is None:
+            raise InvalidGrant("the device code is not valid")
+        return await self._sessions.start_in(
+            connection,
+            user,
+            client,
+            scopes=still_granted(found.scope, client, user),
+            kind=self.kind,
+            caller=caller,
+            auth_time=found.auth_time,
+        )
