@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -21,17 +22,31 @@ from ws_gateway.broker.base import Broker
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.broker.redis import RedisBroker
 from ws_gateway.exceptions import ConfigurationError
-from ws_gateway.hooks import load_hooks
+from ws_gateway.hmac_tokens import HMACTokens
+from ws_gateway.hooks import Hooks, load_hooks
 from ws_gateway.metrics import Metrics
 from ws_gateway.node import Node
+from ws_gateway.presence.base import Presence
+from ws_gateway.presence.memory import MemoryPresence
+from ws_gateway.presence.redis import RedisPresence
+from ws_gateway.rate_limit import Rate
+from ws_gateway.redis_link import Endpoint
+from ws_gateway.revocations.deny_set import Revocation
+from ws_gateway.revocations.follower import Follower, Reader
+from ws_gateway.revocations.log import RevocationLog
+from ws_gateway.revocations.poll import PollReader
+from ws_gateway.revocations.stream import StreamReader
 from ws_gateway.routes import health, page, websocket
 from ws_gateway.session import SessionLimits
-from ws_gateway.settings import PREFIX, Settings
+from ws_gateway.settings import PREFIX, REDIS, Settings
+from ws_gateway.streams import StreamLimits
+from ws_gateway.subscription_tokens import SubscriptionTokens
 from ws_gateway.writer import WriteLimits
 
 logger = logging.getLogger(__name__)
 
 _KEYS_RETRY_SECONDS = 1.0
+_WARN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class Gateway:
         verifier: What judges tokens.
         metrics: What it counts.
         unauthenticated: The sockets that have not said who they are.
+        revocations: The logs that are followed, by issuer.
     """
 
     settings: Settings
@@ -51,12 +67,14 @@ class Gateway:
     verifier: Verifier
     metrics: Metrics
     unauthenticated: UnauthenticatedSockets
+    revocations: Mapping[str, RevocationLog]
 
     def conditions(self) -> dict[str, bool]:
         """Say what readiness depends on."""
         return {
             "broker": self.node.broker.ready(),
             "keys": self.verifier.ready,
+            "revocations": all(log.ready for log in self.revocations.values()),
             "not_draining": not self.node.draining,
         }
 
@@ -72,6 +90,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     metrics = Metrics(registry, __version__)
+    logs = {
+        entry.issuer: RevocationLog(entry.issuer, stale_seconds=settings.revocation_stale_seconds)
+        for entry in settings.issuers
+        if entry.revocations is not None
+    }
     try:
         verifier = Verifier(
             [
@@ -80,6 +103,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
                     jwks_url=entry.jwks_url,
                     audience=entry.audience,
                     user_prefix=entry.user_prefix,
+                    revocations=entry.revocations,
                     typ=entry.typ,
                     scope=entry.scope,
                 )
@@ -90,17 +114,22 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             on_fetch=lambda _issuer, good: metrics.jwks_refreshes.labels(
                 "ok" if good else "error"
             ).inc(),
+            hmac=_make_hmac_tokens(settings),
+            revocations=logs,
         )
     except ConfigurationError as error:
         # It names its argument, which is called like the setting.
         name, _, reason = str(error).partition(": ")
         raise ConfigurationError(f"{PREFIX}{name.upper()}: {reason}") from None
+    broker, presence = _make_broker(settings, metrics)
     node = Node(
-        broker=_make_broker(settings, metrics),
-        channels=settings.load_channels(),
-        hooks=load_hooks(settings.hooks) if settings.hooks else None,
+        broker=broker,
+        presence=presence,
+        channels=replace(settings.load_channels(), insecure=settings.insecure),
+        hooks=_load_hooks(settings),
         verify=verifier.verify,
         required_scope=verifier.required_scope,
+        subscription_tokens=_make_subscription_tokens(settings),
         metrics=metrics,
         session_limits=SessionLimits(
             connect_timeout=settings.connect_timeout_seconds,
@@ -112,33 +141,134 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         write_limits=WriteLimits(
             max_queue_bytes=settings.max_queue_bytes, max_stall_seconds=settings.max_stall_seconds
         ),
+        stream_limits=StreamLimits(
+            recovery=settings.recovery_max_publication_limit,
+            history=settings.history_max_publication_limit,
+            check_seconds=settings.position_check_seconds,
+        ),
+        presence_limit=settings.presence_max_clients,
+        tells_last_seen=settings.last_seen_users > 0,
         max_message_bytes=settings.max_message_bytes,
+        command_rate=Rate(settings.commands_per_second, settings.commands_burst),
+        user_command_rate=Rate(settings.user_commands_per_second, settings.user_commands_burst),
         version=f"drawbridge {__version__}",
         loop=asyncio.get_running_loop(),
+        revoked=verifier.revoked,
     )
+    followers = _make_followers(settings, logs)
+    for issuer in verifier.issuers:
+        if issuer.issuer in logs:
+            logs[issuer.issuer].on_revoked = partial(_close_revoked, node, issuer)
+    _count_revocations(metrics, list(logs.values()))
     unauthenticated = UnauthenticatedSockets(
         limit=settings.max_unauthenticated,
         limit_per_address=settings.max_unauthenticated_per_address,
     )
     await node.start()
-    loading = asyncio.create_task(_load_keys(verifier))
+    work = [asyncio.create_task(follower.run()) for follower in followers]
+    work.append(asyncio.create_task(_load_keys(verifier)))
+    if settings.insecure:
+        work.append(asyncio.create_task(_warn()))
     try:
-        yield Gateway(settings, node, verifier, metrics, unauthenticated)
+        yield Gateway(settings, node, verifier, metrics, unauthenticated, logs)
     finally:
-        loading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await loading
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
         await node.stop()
         await verifier.aclose()
 
 
-def _make_broker(settings: Settings, metrics: Metrics) -> Broker:
+def _make_broker(settings: Settings, metrics: Metrics) -> tuple[Broker, Presence]:
+    users = settings.last_seen_users
     if settings.redis_url is None:
-        return MemoryBroker()
+        return MemoryBroker(), MemoryPresence(users=users)
     try:
-        return RedisBroker(settings.redis_url.get_secret_value(), metrics=metrics)
+        broker = RedisBroker(settings.redis_url.get_secret_value(), metrics=metrics)
     except ValueError as error:
         raise ConfigurationError(f"{PREFIX}REDIS_URL: {error}") from None
+    return broker, RedisPresence(broker.commands, ttl=settings.presence_ttl_seconds, users=users)
+
+
+def _load_hooks(settings: Settings) -> Hooks | None:
+    if not settings.hooks:
+        return None
+    hooks = load_hooks(settings.hooks)
+    hooks.set_timeout(settings.hook_timeout_seconds)
+    return hooks
+
+
+def _make_hmac_tokens(settings: Settings) -> HMACTokens | None:
+    if settings.hmac_secret is None:
+        return None
+    return HMACTokens(
+        settings.hmac_secret.get_secret_value().encode(),
+        prefixes=[entry.user_prefix for entry in settings.issuers],
+    )
+
+
+def _make_subscription_tokens(settings: Settings) -> SubscriptionTokens | None:
+    if settings.hmac_secret is None:
+        return None
+    return SubscriptionTokens(settings.hmac_secret.get_secret_value().encode())
+
+
+async def _warn() -> None:
+    while True:
+        logger.warning(
+            "GATEWAY_INSECURE is set: no token is needed and no permission asked for; "
+            "this is for tests only"
+        )
+        await asyncio.sleep(_WARN_SECONDS)
+
+
+def _make_followers(settings: Settings, logs: Mapping[str, RevocationLog]) -> list[Follower]:
+    followers = []
+    for entry in settings.issuers:
+        reader: Reader
+        if entry.revocations is None:
+            continue
+        if entry.revocations == REDIS:
+            url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+            reader = StreamReader(Endpoint(url))
+        else:
+            key = settings.revocations_key.get_secret_value() if settings.revocations_key else ""
+            reader = PollReader(
+                entry.revocations, key=key, stale_seconds=settings.revocation_stale_seconds
+            )
+        followers.append(Follower(logs[entry.issuer], reader))
+    return followers
+
+
+def _close_revoked(node: Node, issuer: Issuer, revocations: Sequence[Revocation]) -> None:
+    subjects = {revocation.subject for revocation in revocations}
+    node.revoked(None if "" in subjects else map(issuer.user, subjects))
+
+
+def _count_revocations(metrics: Metrics, logs: list[RevocationLog]) -> None:
+    if not logs:
+        return
+    metrics.gauge(
+        "gateway_revocation_lag_seconds",
+        "How long ago the revocation logs were known as a whole; of the worst issuer.",
+        lambda: max(log.lag_seconds for log in logs),
+    )
+    metrics.gauge(
+        "gateway_revocation_readable",
+        "1 while every revocation log can be read.",
+        lambda: all(log.readable for log in logs),
+    )
+    metrics.gauge("gateway_revocation_rules", "Revocations in force.", lambda: sum(map(len, logs)))
+    metrics.counter(
+        "gateway_revocation_entries",
+        "Entries read from revocation logs.",
+        lambda: sum(log.entries for log in logs),
+    )
+    metrics.counter(
+        "gateway_revocation_malformed",
+        "Entries that were passed over, because they could not be understood.",
+        lambda: sum(log.malformed for log in logs),
+    )
 
 
 async def _load_keys(verifier: Verifier) -> None:
@@ -183,8 +313,15 @@ def create_standalone_app(settings: Settings | None = None) -> FastAPI:
 
     Without the protocol classes of ``ws_gateway.server`` it serves the same protocol over plain
     ASGI, slower and without WebSocket pings of its own.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or not for every server.
     """
     chosen = settings or Settings.from_environment()
+    if chosen.insecure:
+        raise ConfigurationError(
+            "GATEWAY_INSECURE: not under another server, whose listeners are not known here"
+        )
 
     @contextlib.asynccontextmanager
     async def lifespan(outer: FastAPI) -> AsyncIterator[None]:

@@ -29,10 +29,10 @@ from typing_extensions import override
 
 from ws_gateway.credentials import Credentials
 from ws_gateway.exceptions import (
+    CannotVerify,
     ConfigurationError,
     HandshakeRejected,
     InvalidToken,
-    KeysUnavailable,
 )
 from ws_gateway.handshake import (
     SUBPROTOCOLS,
@@ -67,6 +67,7 @@ class Admission:
         bad_cookie: A cookie of ours came and was not accepted, so that this is no guest but
             somebody whose log-in has ended.
         native_ping: The client asked to be pinged by WebSocket frames.
+        protobuf: It asked for Protobuf in the URL, as ``subprotocol`` could not say it.
     """
 
     credentials: Credentials | None
@@ -74,6 +75,7 @@ class Admission:
     subprotocol: str | None = None
     bad_cookie: bool = False
     native_ping: bool = False
+    protobuf: bool = False
 
 
 class OAuth2WebSocketPasswordBearer(OAuth2):
@@ -162,6 +164,7 @@ class OAuth2WebSocketPasswordBearer(OAuth2):
                 subprotocol=offer.subprotocol,
                 bad_cookie=offer.bad_cookie or offer.source is Source.COOKIE,
                 native_ping=offer.native_ping,
+                protobuf=offer.protobuf,
             )
         _require_scopes(credentials, [verifier.required_scope(credentials), *scopes])
         return Admission(
@@ -169,6 +172,7 @@ class OAuth2WebSocketPasswordBearer(OAuth2):
             source=offer.source,
             subprotocol=offer.subprotocol,
             native_ping=offer.native_ping,
+            protobuf=offer.protobuf,
         )
 
     def _find_verifier(self, connection: HTTPConnection) -> Verifier:
@@ -208,7 +212,7 @@ class OAuth2WebSocketPasswordBearer(OAuth2):
             raise HandshakeRejected(
                 401, "the token is not valid", challenge("invalid_token")
             ) from error
-        except KeysUnavailable as error:
+        except CannotVerify as error:
             raise HandshakeRejected(
                 503, "tokens cannot be checked now", {"Retry-After": "1"}
             ) from error

@@ -1,48 +1,31 @@
-"""The grammar of channel names, and the options of each namespace.
+"""The grammar of channel names, and the file that says which there are.
 
 ``$namespace:rest#user1,user2``: the namespace is what stands before the first ``:``, the users a
-channel is limited to stand after the last ``#``, and a ``$`` in front makes it private. Options
-come from a TOML file.
+channel is limited to stand after the last ``#``, and a ``$`` in front makes it private. Namespaces
+and their options come from a TOML file.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Self
 
+from ws_gateway.channel_options import ChannelOptions, key, read_options, table
 from ws_gateway.codes import ErrorCode
 from ws_gateway.exceptions import ConfigurationError, ReplyError
+
+__all__ = ["Channel", "ChannelOptions", "Channels"]
 
 MAX_CHANNEL_LENGTH = 255
 PRIVATE_PREFIX, NAMESPACE_BOUNDARY, USER_BOUNDARY, USER_SEPARATOR = "$", ":", "#", ","
 
 _NAMESPACE = re.compile(r"[-a-zA-Z0-9_]{2,}")
-_BARE_KEY = re.compile(r"[-a-zA-Z0-9_]+")
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
 # The charset of our own subjects, with the prefix that a second issuer's users carry. Others
 # could name several users at once, or another's channel.
 _NAMEABLE_USER = re.compile(r"(?:[a-z0-9]{1,16}\.)?[A-Za-z0-9_-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelOptions:
-    """What may be done in the channels of one namespace; nothing by default.
-
-    Attributes:
-        allow_subscribe_for_client: Any logged-in user may subscribe.
-        allow_publish_for_client: Any logged-in user may publish.
-        allow_publish_for_subscriber: Whoever is subscribed may publish.
-        allow_user_limited_channels: ``name#1,2`` may be subscribed by users 1 and 2.
-        channel_regex: The part after the namespace must contain a match of this.
-    """
-
-    allow_subscribe_for_client: bool = False
-    allow_publish_for_client: bool = False
-    allow_publish_for_subscriber: bool = False
-    allow_user_limited_channels: bool = False
-    channel_regex: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +63,15 @@ class Channels:
         namespaces: Options by namespace.
         personal_channel_namespace: Every user is subscribed to ``NAMESPACE:#USER`` by the
             server; ``""`` means ``#USER``, None that there are no personal channels.
+        allow_anonymous_connect: Whoever brings no credential is a guest, the user ``""``.
+        insecure: Permissions are not asked for (``GATEWAY_INSECURE``, never the file).
     """
 
     without_namespace: ChannelOptions = field(default_factory=ChannelOptions)
     namespaces: dict[str, ChannelOptions] = field(default_factory=dict)
     personal_channel_namespace: str | None = None
+    allow_anonymous_connect: bool = False
+    insecure: bool = False
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
@@ -99,27 +86,33 @@ class Channels:
             raise ConfigurationError(f"not TOML: {error}") from None
         if unknown := document.keys() - {"client", "without_namespace", "namespaces"}:
             raise ConfigurationError(f"unknown section {min(unknown)!r}")
-        client = _table(document.get("client", {}), "client")
-        if unknown := client.keys() - {"personal_channel_namespace"}:
-            raise ConfigurationError(f"client.{_key(min(unknown))}: unknown option")
+        client = table(document.get("client", {}), "client")
+        if unknown := client.keys() - {"personal_channel_namespace", "allow_anonymous_connect"}:
+            raise ConfigurationError(f"client.{key(min(unknown))}: unknown option")
         personal = client.get("personal_channel_namespace")
         if personal is not None and not isinstance(personal, str):
             raise ConfigurationError("client.personal_channel_namespace: must be a string")
+        guests = client.get("allow_anonymous_connect", False)
+        if not isinstance(guests, bool):
+            raise ConfigurationError("client.allow_anonymous_connect: must be true or false")
         namespaces = {}
-        for name, options in _table(document.get("namespaces", {}), "namespaces").items():
+        for name, options in table(document.get("namespaces", {}), "namespaces").items():
             if not _NAMESPACE.fullmatch(name):
                 raise ConfigurationError(
                     f"namespaces.{name!r}: a name is two or more of a-z, A-Z, 0-9, - and _"
                 )
-            namespaces[name] = _options(options, f"namespaces.{name}")
+            namespaces[name] = read_options(options, f"namespaces.{name}")
         if personal and personal not in namespaces:
             raise ConfigurationError(
                 f"client.personal_channel_namespace: there is no namespace {personal!r}"
             )
         return cls(
-            without_namespace=_options(document.get("without_namespace", {}), "without_namespace"),
+            without_namespace=read_options(
+                document.get("without_namespace", {}), "without_namespace"
+            ),
             namespaces=namespaces,
             personal_channel_namespace=personal,
+            allow_anonymous_connect=guests,
         )
 
     def resolve(self, name: str) -> Channel:
@@ -160,29 +153,3 @@ class Channels:
     def is_personal_channel_of_someone(self, channel: Channel) -> bool:
         """Whether this is exactly the name that some user's personal channel has."""
         return len(channel.users) == 1 and channel.name == self.personal_channel(channel.users[0])
-
-
-def _table(value: object, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"{name}: must be a table")
-    return value
-
-
-def _key(name: str) -> str:
-    # A quoted key may hold anything, also what would break the one line of the message.
-    return name if _BARE_KEY.fullmatch(name) else repr(name)
-
-
-def _options(value: object, name: str) -> ChannelOptions:
-    known = {option.name: option.type for option in fields(ChannelOptions)}
-    options = _table(value, name)
-    for option, given in options.items():
-        if option not in known:
-            raise ConfigurationError(f"{name}.{_key(option)}: unknown option")
-        if type(given).__name__ != known[option]:
-            raise ConfigurationError(f"{name}.{option}: must be of type {known[option]}")
-    try:
-        re.compile(options.get("channel_regex", ""))
-    except re.error as error:
-        raise ConfigurationError(f"{name}.channel_regex: {error}") from None
-    return ChannelOptions(**options)

@@ -1,4 +1,4 @@
-"""The numbers of the client protocol: error codes and disconnect codes.
+"""The numbers of the client protocol: error, unsubscribe and disconnect codes.
 
 Numbers, reasons and the "temporary" flag are Centrifuge's (client protocol v2), so that the
 official SDKs react to them as they do to Centrifugo; 1404 is ours.
@@ -48,6 +48,27 @@ class ErrorCode(IntEnum):
     NOT_CONNECTED = 1404, "not connected"
 
 
+class UnsubscribeCode(IntEnum):
+    """Why the server ended a subscription; SDKs subscribe again from 2500 on.
+
+    Attributes:
+        reason: Plain words, never empty.
+    """
+
+    reason: str
+
+    def __new__(cls, code: int, reason: str) -> Self:
+        """Make a member of its number and what belongs to it."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.reason = reason
+        return member
+
+    SERVER = 2000, "server unsubscribe"
+    INSUFFICIENT_STATE = 2500, "insufficient state"
+    EXPIRED = 2501, "subscription expired"
+
+
 class DisconnectCode(IntEnum):
     """Why a connection was closed.
 
@@ -73,7 +94,9 @@ class DisconnectCode(IntEnum):
     SHUTDOWN = 3001, "shutdown"
     INTERNAL = 3004, "internal server error"
     EXPIRED = 3005, "connection expired"
+    SUBSCRIPTION_EXPIRED = 3006, "subscription expired"
     SLOW = 3008, "slow"
+    INSUFFICIENT_STATE = 3010, "insufficient state"
     FORCE_RECONNECT = 3011, "force reconnect"
     NO_PONG = 3012, "no pong"
     TOO_MANY_REQUESTS = 3013, "too many requests"
@@ -83,5 +106,6 @@ class DisconnectCode(IntEnum):
     STALE = 3502, "stale"
     FORCE_DISCONNECT = 3503, "force disconnect"
     CHANNEL_LIMIT = 3505, "channel limit"
+    INAPPROPRIATE_PROTOCOL = 3506, "inappropriate protocol"
     PERMISSION_DENIED = 3507, "permission denied"
     NOT_AVAILABLE = 3508, "not available"

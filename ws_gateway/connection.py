@@ -12,26 +12,29 @@ import logging
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
-from math import ceil
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import replace
+from math import ceil, inf
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, structs
 from typing_extensions import override
 
-from ws_gateway.codes import DisconnectCode, ErrorCode
-from ws_gateway.credentials import Credentials
+from ws_gateway.codes import DisconnectCode, ErrorCode, UnsubscribeCode
+from ws_gateway.credentials import GUEST, Credentials, SubscriptionGrant
 from ws_gateway.exceptions import (
+    CannotVerify,
     Disconnect,
     InvalidToken,
-    KeysUnavailable,
     ReplyError,
     TokenExpired,
 )
 from ws_gateway.frames import PING, frame
+from ws_gateway.hooks import Connected
 from ws_gateway.node import Node
 from ws_gateway.protocol.codec import Codec
 from ws_gateway.protocol.messages import (
+    ABSENT,
     EMPTY,
     REQUEST_NAMES,
     Command,
@@ -43,6 +46,7 @@ from ws_gateway.protocol.messages import (
     PresenceRequest,
     PresenceStatsRequest,
     PublishRequest,
+    Push,
     RefreshRequest,
     RefreshResult,
     Reply,
@@ -51,11 +55,14 @@ from ws_gateway.protocol.messages import (
     RPCResult,
     SendRequest,
     SubRefreshRequest,
+    SubRefreshResult,
     SubscribeRequest,
     SubscribeResult,
+    Unsubscribe,
     UnsubscribeRequest,
 )
-from ws_gateway.session import Session, State, Tick
+from ws_gateway.rate_limit import Bucket, Verdict
+from ws_gateway.session import Session, State, SubscriptionKind, Tick
 from ws_gateway.transport import Transport
 from ws_gateway.writer import Writer
 
@@ -63,8 +70,10 @@ logger = logging.getLogger(__name__)
 
 _CLOSED_BY_CLIENT = 3000  # the protocol's number for it, which is never sent
 _KEPT_MESSAGE_BYTES = 64  # what a waiting message costs beside its payload, which may be empty
+_GO_ON = Verdict.GO_ON
+_MAX_TTL = 365 * 86_400
 _FRAME_PING = frame(PING, b"")
-_SUBSCRIBED = SubscribeResult()
+_NO_WISH = SubscribeRequest()
 
 
 class Connection(Writer):
@@ -76,6 +85,7 @@ class Connection(Writer):
         codec: The encoding that was agreed on.
         credentials: Whom the handshake authenticated, if it did.
         token_allowed: Whether ``connect`` may bring a token.
+        guest_allowed: Whether it may be a guest, where guests are allowed; not with a bad cookie.
         frame_pings: The client asked for WebSocket pings.
         authenticated: Called once, when it is known who this is or when the connection ends
             without that.
@@ -86,12 +96,15 @@ class Connection(Writer):
     """
 
     __slots__ = (
+        "_admitted",
         "_attached",
         "_authenticated",
+        "_bucket",
         "_inbox",
         "_inbox_bytes",
         "_opened",
         "_task",
+        "_user_bucket",
         "client",
         "closed",
         "codec",
@@ -108,6 +121,7 @@ class Connection(Writer):
         codec: Codec,
         credentials: Credentials | None = None,
         token_allowed: bool = True,
+        guest_allowed: bool = True,
         frame_pings: bool = False,
         authenticated: Callable[[], None] | None = None,
     ) -> None:
@@ -125,17 +139,26 @@ class Connection(Writer):
             credentials=credentials,
             lifetime=credentials.expires_at - node.clock() if credentials else 0,
             token_allowed=token_allowed,
+            guest_allowed=guest_allowed and node.guests,
             frame_pings=frame_pings,
             pings_seen=transport.frame_pings,
         )
         self._opened = now
         self._attached = False
+        self._admitted: Connected | None = None
+        self._bucket = node.command_rate.bucket()
+        self._user_bucket: Bucket | None = None
         self._authenticated = authenticated
         self._task: asyncio.Task[None] | None = None
         self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
         node.join(self)
         node.timers.schedule(self, self.session.deadline)
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Whose it is; None if nobody has said so yet."""
+        return self.session.credentials
 
     # What the transport says
 
@@ -163,7 +186,7 @@ class Connection(Writer):
         """Forget that it did not read."""
         self.stalled_since = None
 
-    def failed(self, code: DisconnectCode, detail: str) -> None:
+    def failed(self, code: DisconnectCode | int, detail: str) -> None:
         """End, because the peer broke RFC 6455."""
         self.disconnect(code, detail)
 
@@ -190,10 +213,13 @@ class Connection(Writer):
                     self.send(_FRAME_PING)
                 case Tick.BEGIN_BARE:
                     self._start(self._guarded(self._attach()))
+                case Tick.END_SUBSCRIPTIONS:
+                    for channel in self.session.ended(now):
+                        self._end_subscription(channel, UnsubscribeCode.EXPIRED)
                 case None:
                     pass
         except Disconnect as end:
-            self.disconnect(end.code, end.detail)
+            self._end(end)
             return
         self._reschedule()
 
@@ -211,16 +237,39 @@ class Connection(Writer):
             deadline = min(deadline, self.stalled_since + self._write_limits.max_stall_seconds)
         self.node.timers.schedule(self, deadline)
 
+    def _end_subscription(self, channel: str, code: UnsubscribeCode) -> None:
+        self.session.unsubscribed(channel)
+        self.node.unsubscribe(self, channel)
+        end = Unsubscribe(code=code, reason=code.reason)
+        self.send(self.codec.encode(Reply(push=Push(channel=channel, unsubscribe=end))))
+
+    def lose_position(self, channel: str) -> None:
+        """End a subscription that has a position, for publications were missed."""
+        try:
+            ends = self.session.lost_position(channel)
+        except Disconnect as end:
+            self._end(end)
+            return
+        if ends:
+            self._end_subscription(channel, UnsubscribeCode.INSUFFICIENT_STATE)
+
     # The end
 
-    def disconnect(self, code: DisconnectCode, detail: str = "") -> None:
+    def disconnect(self, code: DisconnectCode | int, detail: str = "") -> None:
         """Flush what is pending, close with a code, clean up; idempotent."""
+        self._end(Disconnect(code, detail))
+
+    def _end(self, end: Disconnect) -> None:
         if self.closed:
             return
         if not self.flush():
             return
-        self._finish(code, detail, logging.INFO)
-        self.transport.close(code, code.reason)
+        self._finish(end.code, end.detail, logging.INFO)
+        self.transport.close(end.code, end.reason)
+
+    def refuse(self, end: Disconnect) -> None:
+        """End in the next turn of the loop: whoever calls is in the middle of a delivery."""
+        self.node.loop.call_soon(self.disconnect, end.code, end.detail)
 
     @override
     def slow(self) -> None:
@@ -241,6 +290,12 @@ class Connection(Writer):
         session = self.session
         self.node.leave(self, session.channels)
         session.channels.clear()
+        if session.credentials is not None:
+            if self._admitted is not None:
+                self.node.gone(self, session.credentials, int(code))
+            if self._user_bucket is not None:
+                self.node.paces.leave(session.credentials.user)
+                self._user_bucket = None
         self.node.metrics.disconnects[code] += 1
         self.node.metrics.connection_seconds.observe(self.node.loop.time() - self._opened)
         if logger.isEnabledFor(level):
@@ -266,7 +321,7 @@ class Connection(Writer):
         try:
             commands = self.codec.decode(payload)
         except Disconnect as end:
-            self.disconnect(end.code, end.detail)
+            self._end(end)
             return
         self._start(self._guarded(self._perform_all(commands)))
 
@@ -292,7 +347,7 @@ class Connection(Writer):
         try:
             await work
         except Disconnect as end:
-            self.disconnect(end.code, end.detail)
+            self._end(end)
         except Exception:
             incident = uuid.uuid4().hex
             logger.exception("internal error", extra={"connection": self.client, "id": incident})
@@ -305,10 +360,12 @@ class Connection(Writer):
                 return
 
     async def _perform(self, command: Command) -> None:
-        session = self.session
+        session, now = self.session, self.node.loop.time()
         try:
+            if self._bucket is not None or self._user_bucket is not None:
+                self._limit(now)
             try:
-                request = session.receive(command, self.node.loop.time())
+                request = session.receive(command, now)
             finally:
                 # A first command makes the connection bare also if it fails.
                 if session.state is State.BARE and not self._attached:
@@ -330,6 +387,19 @@ class Connection(Writer):
         if not self.closed:
             self.send(self.codec.encode(reply))
 
+    def _limit(self, now: float) -> None:
+        """Count a command against the connection's own pace, and its user's."""
+        own = users = _GO_ON
+        if self._bucket is not None:
+            own = self._bucket.take(now)
+        if self._user_bucket is not None:
+            users = self._user_bucket.take(now)
+        if own is _GO_ON and users is _GO_ON:
+            return
+        if Verdict.CLOSE in (own, users):
+            raise Disconnect(DisconnectCode.TOO_MANY_REQUESTS)
+        raise ReplyError(ErrorCode.TOO_MANY_REQUESTS)
+
     def _log_refusal(self, error: ReplyError, command: Command) -> None:
         self.node.metrics.command_errors[error.code] += 1
         fields = {
@@ -348,12 +418,18 @@ class Connection(Writer):
         match request:
             case PublishRequest(channel=channel, data=data):
                 subscribed = channel in self.session.channels
-                await self.node.publish(self, credentials, channel, data, subscribed=subscribed)
+                grant = self.session.grant(channel)
+                await self.node.publish(
+                    self,
+                    credentials,
+                    channel,
+                    data,
+                    subscribed=subscribed,
+                    chan_info=None if grant is None else grant.info,
+                )
                 return Reply(id=command_id, publish=EMPTY)
-            case SubscribeRequest(channel=channel):
-                await self.node.subscribe(self, credentials, channel)
-                self.session.subscribed(channel)
-                return Reply(id=command_id, subscribe=_SUBSCRIBED)
+            case SubscribeRequest():
+                return Reply(id=command_id, subscribe=await self._subscribe(credentials, request))
             case UnsubscribeRequest(channel=channel):
                 if channel in self.session.channels:
                     self.session.unsubscribed(channel)
@@ -364,38 +440,69 @@ class Connection(Writer):
                 return Reply(id=command_id, rpc=RPCResult(data=Raw(result)))
             case RefreshRequest(token=token):
                 return Reply(id=command_id, refresh=await self._refresh(credentials, token))
-            case PresenceRequest() | PresenceStatsRequest() | HistoryRequest():
-                self.node.check_feature(request.channel)
-            case PingRequest() | SendRequest() | SubRefreshRequest():
+            case SubRefreshRequest():
+                return Reply(id=command_id, sub_refresh=self._sub_refresh(credentials, request))
+            case HistoryRequest() | PresenceRequest() | PresenceStatsRequest():
+                return await self._look(command_id, credentials, request)
+            case PingRequest() | SendRequest():
                 pass  # the session has ended or answered these
         raise ReplyError(ErrorCode.NOT_AVAILABLE)
+
+    async def _look(
+        self,
+        command_id: int,
+        credentials: Credentials,
+        request: HistoryRequest | PresenceRequest | PresenceStatsRequest,
+    ) -> Reply:
+        """Answer what changes nothing."""
+        subscribed = request.channel in self.session.channels
+        if isinstance(request, HistoryRequest):
+            history = await self.node.history(credentials, request, subscribed=subscribed)
+            return Reply(id=command_id, history=history)
+        channel = request.channel
+        if isinstance(request, PresenceRequest):
+            members = await self.node.members(credentials, channel, subscribed=subscribed)
+            return Reply(id=command_id, presence=members)
+        stats = await self.node.presence_stats(credentials, channel, subscribed=subscribed)
+        return Reply(id=command_id, presence_stats=stats)
 
     async def _connect(self, request: ConnectRequest) -> ConnectResult:
         session, node = self.session, self.node
         lifetime: float | None = None
         try:
             credentials = session.credentials
-            # The session has made sure that there is one of the two; a token beats a cookie.
-            if request.token or credentials is None:
+            # The session has made sure that there is one of the two, or that a guest may come; a
+            # token beats a cookie.
+            if request.token:
                 credentials = await self._verify(request.token)
-                lifetime = credentials.expires_at - node.clock()
-            channels = node.personal_channels(credentials)
-            await node.attach(self, channels)
+                lifetime = self._lifetime(credentials)
+            elif credentials is None:
+                credentials = GUEST
+            admitted = await node.admit(self, credentials, request.data)
+            credentials = _with_info(credentials, admitted)
+            wishes = request.subs or {}
+            channels = node.personal_channels(credentials, admitted.channels, wishes)
+            results = await self._attach_all(credentials, channels, wishes)
         except ReplyError:
             session.connect_failed()
             raise
-        for channel in channels:
-            session.subscribed(channel)
         self._attached = True
+        before = session.credentials
+        self._began(credentials, admitted, results)
         session.connected(node.loop.time(), credentials, lifetime)
-        self._release()
+        if before is not credentials:
+            node.identify(self, before)
+        if credentials.user:
+            self._release()  # guests stay among those who have not said who they are
         self._reschedule()
+        expires = session.expires_with_grace
         return ConnectResult(
             client=self.client,
             version=node.version,
-            expires=session.expires_with_grace,
-            ttl=_whole_seconds(lifetime) if lifetime is not None else 0,
-            subs=dict.fromkeys(channels, _SUBSCRIBED) or None,
+            expires=expires,
+            ttl=_whole_seconds(lifetime) if expires and lifetime is not None else 0,
+            data=Raw(admitted.data) if admitted.data else ABSENT,
+            subs={name: self._with_grant(name, result) for name, result in results.items()} or None,
             ping=_whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
             pong=session.pings,
             node=node.id,
@@ -408,16 +515,107 @@ class Connection(Writer):
             return
         self._attached = True
         try:
-            channels = self.node.personal_channels(credentials)
-            await self.node.attach(self, channels)
+            admitted = await self.node.admit(self, credentials, ABSENT)
         except ReplyError as error:
             # Nobody asked, so nobody can be answered; the client comes back after a temporary
-            # failure, and not after a claim that can never be met.
+            # failure, and not after a refusal.
+            code = DisconnectCode.INTERNAL if error.temporary else DisconnectCode.PERMISSION_DENIED
+            raise Disconnect(code, f"connect hook: {error}") from error
+        credentials = _with_info(credentials, admitted)
+        try:
+            channels = self.node.personal_channels(credentials, admitted.channels)
+            results = await self._attach_all(credentials, channels, {})
+        except ReplyError as error:
+            # The same of a claim that can never be met.
             code = DisconnectCode.INTERNAL if error.temporary else DisconnectCode.BAD_REQUEST
             raise Disconnect(code, f"server-side subscription: {error}") from error
-        for channel in channels:
-            self.session.subscribed(channel)
+        self._began(credentials, admitted, results)
         self._reschedule()
+
+    async def _attach_all(
+        self, credentials: Credentials, channels: list[str], wishes: Mapping[str, SubscribeRequest]
+    ) -> dict[str, SubscribeResult]:
+        """Begin the server-side subscriptions, where the client broke off if it says so."""
+        requests = {channel: wishes.get(channel, _NO_WISH) for channel in channels}
+        return await self.node.attach(
+            self, credentials, requests, dict(credentials.subs), server_side=True
+        )
+
+    def _began(
+        self, credentials: Credentials, admitted: Connected, results: dict[str, SubscribeResult]
+    ) -> None:
+        """Note that the connection was admitted, with these server-side subscriptions."""
+        session, now = self.session, self.node.loop.time()
+        session.credentials = credentials
+        self._admitted = admitted
+        self._user_bucket = self.node.paces.enter(credentials.user)
+        self.node.came(credentials)
+        grants = dict(credentials.subs)
+        for channel, result in results.items():
+            session.subscribed(channel, _kind(result) | SubscriptionKind.SERVER_SIDE)
+            if channel in grants:
+                grant = grants[channel]
+                lifetime = grant.expires_at - self.node.clock()
+                session.granted(now, channel, grant, lifetime=lifetime, server_side=True)
+
+    def _lifetime(self, credentials: Credentials) -> float:
+        if self.node.channels.insecure:
+            return inf
+        lifetime = credentials.expires_at - self.node.clock()
+        if lifetime <= 0 and not credentials.issuer:
+            # Not ``exp``, which was judged, but ``expire_at``.
+            raise ReplyError(ErrorCode.EXPIRED)
+        return lifetime
+
+    async def _subscribe(
+        self, credentials: Credentials, request: SubscribeRequest
+    ) -> SubscribeResult:
+        channel = request.channel
+        result, grant = await self.node.subscribe(self, credentials, request)
+        self.session.subscribed(channel, _kind(result))
+        if grant is None:
+            return result
+        self._granted(channel, grant)
+        return self._with_grant(channel, result)
+
+    def _granted(self, channel: str, grant: SubscriptionGrant) -> None:
+        lifetime = grant.expires_at - self.node.clock()
+        self.session.granted(self.node.loop.time(), channel, grant, lifetime=lifetime)
+        self._reschedule()
+
+    def _with_grant(self, channel: str, result: SubscribeResult) -> SubscribeResult:
+        grant = self.session.grant(channel)
+        if grant is None:
+            return result
+        return structs.replace(
+            result, data=Raw(grant.data) if grant.data else ABSENT, **self._expiry(grant)
+        )
+
+    def _expiry(self, grant: SubscriptionGrant) -> dict[str, Any]:
+        if grant.expires_at == inf:
+            return {}
+        return {"expires": True, "ttl": _whole_seconds(grant.expires_at - self.node.clock())}
+
+    def _sub_refresh(
+        self, credentials: Credentials, request: SubRefreshRequest
+    ) -> SubRefreshResult:
+        try:
+            token = self.node.check_subscription_token(
+                self, credentials, request.channel, request.token
+            )
+        except TokenExpired:
+            raise Disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED, "sub_refresh") from None
+        except InvalidToken as error:
+            raise Disconnect(DisconnectCode.INVALID_TOKEN, error.reason) from None
+        if token.channel not in self.session.channels:
+            raise ReplyError(ErrorCode.PERMISSION_DENIED)
+        if token.grant.expires_at <= self.node.clock():
+            raise Disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED, "sub_refresh")
+        current = self.session.grant(token.channel)
+        # What others were told of the subscription stays; only its end moves.
+        grant = replace(current or token.grant, expires_at=token.grant.expires_at)
+        self._granted(token.channel, grant)
+        return SubRefreshResult(**self._expiry(grant))
 
     async def _verify(self, token: str) -> Credentials:
         try:
@@ -426,36 +624,55 @@ class Connection(Writer):
             raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
         except InvalidToken as error:
             raise Disconnect(DisconnectCode.INVALID_TOKEN, error.reason) from None
-        except KeysUnavailable:
+        except CannotVerify:
             raise ReplyError(ErrorCode.INTERNAL) from None
         scope = self.node.required_scope(credentials)
         if scope and scope not in credentials.scopes:
             raise Disconnect(DisconnectCode.PERMISSION_DENIED, "scope")
+        if not credentials.user and not self.node.guests:
+            raise Disconnect(DisconnectCode.PERMISSION_DENIED, "guest")
         return credentials
 
     async def _refresh(self, current: Credentials, token: str) -> RefreshResult:
         try:
             credentials = await self._verify(token)
+            lifetime = self._lifetime(credentials)
         except ReplyError as error:
-            if error.code == ErrorCode.TOKEN_EXPIRED:
+            if error.code in (ErrorCode.TOKEN_EXPIRED, ErrorCode.EXPIRED):
                 raise Disconnect(DisconnectCode.EXPIRED, "refresh") from None
             raise
         if (credentials.user, credentials.issuer) != (current.user, current.issuer):
             raise Disconnect(DisconnectCode.INVALID_TOKEN, "another user")
-        lifetime = credentials.expires_at - self.node.clock()
+        if set(credentials.channels) != set(current.channels):
+            # It would be other subscriptions: a new connection has them.
+            raise Disconnect(DisconnectCode.INSUFFICIENT_STATE, "other channels")
+        if self._admitted is not None:
+            credentials = _with_info(credentials, self._admitted)
         self.session.refreshed(self.node.loop.time(), credentials, lifetime)
+        self.node.identify(self, current)
         self._reschedule()
+        expires = self.session.expires_with_grace
         return RefreshResult(
             client=self.client,
             version=self.node.version,
-            expires=True,
-            ttl=_whole_seconds(lifetime),
+            expires=expires,
+            ttl=_whole_seconds(lifetime) if expires else 0,
         )
 
 
+def _kind(result: SubscribeResult) -> SubscriptionKind:
+    return SubscriptionKind.POSITIONED if result.positioned else SubscriptionKind.PLAIN
+
+
+def _with_info(credentials: Credentials, admitted: Connected) -> Credentials:
+    """Return credentials that show to others what the connect hook says instead."""
+    return credentials if admitted.info is None else replace(credentials, info=admitted.info)
+
+
 def _whole_seconds(seconds: float) -> int:
-    # Never 0, which would be left out of the reply, where SDKs look for it.
-    return max(1, ceil(seconds))
+    # Never 0, which would be left out of the reply, where SDKs look for it; and at most a year,
+    # which is more than any SDK's timer can hold.
+    return min(max(1, ceil(seconds)), _MAX_TTL)
 
 
 def start(

@@ -4,8 +4,13 @@ GatewayError
 ├── ReplyError            one command failed; its code goes into the reply
 ├── Disconnect            the connection ends with a close code
 ├── InvalidToken          a bearer token that is not accepted
-│   └── TokenExpired      ... which was good once: the client should fetch a new one
-├── KeysUnavailable       the issuer's keys cannot be had now; nothing is said about the token
+│   ├── TokenExpired      ... which was good once: the client should fetch a new one
+│   │   └── TokenRevoked  ... as if it had expired: it alone was revoked, or its key
+│   └── SessionEnded      ... and no other of the session is: logged out, or shut out
+├── CannotVerify          nothing can be said about a token now
+│   ├── KeysUnavailable   ... without the issuer's keys
+│   └── RevocationsUnavailable  ... without its revocation log
+├── LogUnreadable         a revocation log is away, or is not what it should be
 ├── HandshakeRejected     the door's answer: an HTTP status before the upgrade
 ├── BrokerUnavailable     the broker did not take it; nothing was published
 └── ConfigurationError    the start stops with this one line
@@ -40,14 +45,16 @@ class Disconnect(GatewayError):
     """A connection must end.
 
     Args:
-        code: The close code to send.
+        code: The close code to send, or one of 4000-4999 from a hook.
         detail: What happened, for the log only.
+        reason: Plain words for the client; those of ``code`` where it is a ``DisconnectCode``.
     """
 
-    def __init__(self, code: DisconnectCode, detail: str = "") -> None:
+    def __init__(self, code: DisconnectCode | int, detail: str = "", *, reason: str = "") -> None:
         self.code = code
         self.detail = detail
-        super().__init__(f"{code.value} {detail or code.reason}")
+        self.reason = reason or (code.reason if isinstance(code, DisconnectCode) else "")
+        super().__init__(f"{int(code)} {detail or self.reason}")
 
 
 class InvalidToken(GatewayError):
@@ -64,14 +71,52 @@ class InvalidToken(GatewayError):
 
 
 class TokenExpired(InvalidToken):
-    """A token of ours whose ``exp`` has passed."""
+    """A token of ours whose ``exp`` has passed.
+
+    Args:
+        reason: See InvalidToken.
+    """
+
+    def __init__(self, reason: str = "expired") -> None:
+        super().__init__(reason)
+
+
+class TokenRevoked(TokenExpired):
+    """A token that was revoked before its ``exp``, alone or with its key."""
 
     def __init__(self) -> None:
-        super().__init__("expired")
+        super().__init__("revoked")
 
 
-class KeysUnavailable(GatewayError):
+class SessionEnded(InvalidToken):
+    """A token whose session, user or client may not come in any more."""
+
+    def __init__(self) -> None:
+        super().__init__("session_ended")
+
+
+class CannotVerify(GatewayError):
+    """Whether a token is good cannot be found out now."""
+
+
+class KeysUnavailable(CannotVerify):
     """The issuer's JWKS cannot be fetched and the ``kid`` is not known."""
+
+
+class RevocationsUnavailable(CannotVerify):
+    """The issuer's revocation log was not read for too long, or not yet."""
+
+
+class LogUnreadable(GatewayError):
+    """A revocation log is away, or is not what it should be.
+
+    Args:
+        reason: In words without secrets.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 class HandshakeRejected(GatewayError):

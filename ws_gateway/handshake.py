@@ -37,7 +37,7 @@ __all__ = [
 Headers = Iterable[tuple[bytes, bytes]]
 """Raw ASGI headers: names in lower case, values as they came."""
 
-SUBPROTOCOLS = ("centrifuge-json",)
+SUBPROTOCOLS = ("centrifuge-json", "centrifuge-protobuf")
 """The subprotocols the gateway speaks."""
 
 COOKIE = "__Host-drawbridge"
@@ -55,6 +55,8 @@ _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 # RFC 6454 section 6.2, in lower case as browsers write it: anything else could never be equal.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://([a-z0-9._\-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+_ASKS_FOR_PROTOBUF = frozenset({("cf_protocol", "protobuf"), ("format", "protobuf")})
 
 # Requests that change nothing (RFC 9110 section 9.2.1); browsers send most of them without Origin.
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -81,6 +83,7 @@ class Offer:
         bad_cookie: There was a cookie of ours which cannot be used (two of them, no ``Origin``,
             not a token), so that it counts as none; yet who sent it is no guest.
         native_ping: The client wants WebSocket ping frames instead of the protocol's own.
+        protobuf: It names no subprotocol, and asks for Protobuf in the URL.
     """
 
     subprotocol: str | None
@@ -88,6 +91,7 @@ class Offer:
     source: Source
     bad_cookie: bool = False
     native_ping: bool = False
+    protobuf: bool = False
 
 
 def challenge(error: str | None = None, *, scope: str | None = None) -> dict[str, str]:
@@ -163,6 +167,7 @@ def read_handshake(
         source=source,
         bad_cookie=bad_cookie,
         native_ping=[v for n, v in query if n == "cf_ws_frame_ping_pong"] == ["true"],
+        protobuf=subprotocol is None and not _ASKS_FOR_PROTOBUF.isdisjoint(query),
     )
 
 

@@ -5,10 +5,20 @@ Synchronous and pure: no await, no lock, no metrics.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from enum import IntEnum
+from itertools import count
+from typing import NamedTuple, Protocol
 
+from msgspec import Raw
+from msgspec.structs import replace
+
+from ws_gateway import delivery
+from ws_gateway.delivery import BY_NAME, Delivery
+from ws_gateway.exceptions import Disconnect
 from ws_gateway.protocol.codec import Codec
-from ws_gateway.protocol.messages import Publication, Push, Reply
+from ws_gateway.protocol.messages import ABSENT, Join, Leave, Publication, Push, Reply
+from ws_gateway.tags import Filter, wanted
 
 
 class Subscriber(Protocol):
@@ -21,12 +31,39 @@ class Subscriber(Protocol):
     def send(self, frame: bytes) -> None:
         """Queue a frame. Must not change the hub: a slow subscriber is closed later."""
 
+    def refuse(self, end: Disconnect) -> None:
+        """End soon, because it cannot be told. Must not change the hub either."""
+
+
+class _Payload(IntEnum):
+    """What stands in a frame for a publication's payload."""
+
+    PLAIN = 0
+    WHOLE = 1  # where it may be a patch, but is none
+    PATCH = 2
+
+
+class _Form(NamedTuple):
+    """Everything that frames of one publication differ in."""
+
+    codec: Codec
+    numbered: bool
+    payload: _Payload
+
 
 class Hub:
-    """The registry of subscribers, by codec so that each frame is built once for all of them."""
+    """The registry of subscribers, by form so that each frame is built once for all of them."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, dict[Codec, set[Subscriber]]] = {}
+        self._channels: dict[str, dict[_Form, set[Subscriber]]] = {}
+        # Who knows publications already that are on their way to the others of the channel.
+        self._ahead: dict[str, dict[Subscriber, int]] = {}
+        # Who is told of some publications only.
+        self._filters: dict[str, dict[Subscriber, Filter]] = {}
+        # Who is told of those who come and go.
+        self._watchers: dict[str, dict[_Form, set[Subscriber]]] = {}
+        self._numbers: dict[str, int] = {}
+        self._unused = count(1)  # no number stands for two channels, also not one after the other
         self.subscriptions = 0
 
     def __contains__(self, channel: str) -> bool:
@@ -36,36 +73,207 @@ class Hub:
         """How many channels have a subscriber here."""
         return len(self._channels)
 
-    def add(self, channel: str, subscriber: Subscriber) -> None:
-        """Subscribe; a subscriber is in a channel once."""
-        group = self._channels.setdefault(channel, {}).setdefault(subscriber.codec, set())
-        if subscriber not in group:
-            group.add(subscriber)
+    def subscribers(self, channel: str) -> list[Subscriber]:
+        """List who is subscribed to a channel."""
+        return [one for group in self._channels.get(channel, {}).values() for one in group]
+
+    def number(self, channel: str) -> int:
+        """Return the number that stands for a channel with a numbered subscriber, else 0."""
+        return self._numbers.get(channel, 0)
+
+    def add(
+        self, channel: str, subscriber: Subscriber, told: Delivery = BY_NAME, ahead: int = 0
+    ) -> None:
+        """Subscribe; a subscriber is in a channel once.
+
+        Args:
+            channel: To what.
+            subscriber: Who.
+            told: How it is told.
+            ahead: The offset up to which it is given nothing, because it knows that already.
+        """
+        groups = self._channels.setdefault(channel, {})
+        if _find(groups, subscriber) is None:
+            payload = _Payload.PLAIN
+            if told.delta:
+                payload = _Payload.PATCH if told.based else _Payload.WHOLE
+            form = _Form(subscriber.codec, told.numbered, payload)
+            groups.setdefault(form, set()).add(subscriber)
             self.subscriptions += 1
+            if told.numbered and channel not in self._numbers:
+                self._numbers[channel] = next(self._unused)
+            if told.wants is not None:
+                self._filters.setdefault(channel, {})[subscriber] = told.wants
+        if ahead:
+            self._ahead.setdefault(channel, {})[subscriber] = ahead
+
+    def watch(self, channel: str, subscriber: Subscriber) -> None:
+        """Tell a subscriber of the channel who comes and goes too, as long as it is one."""
+        form = _find(self._channels[channel], subscriber)
+        if form is not None:
+            form = form._replace(payload=_Payload.PLAIN)
+            self._watchers.setdefault(channel, {}).setdefault(form, set()).add(subscriber)
 
     def remove(self, channel: str, subscriber: Subscriber) -> bool:
         """Unsubscribe one that is subscribed, and say whether it was the channel's last."""
-        groups = self._channels[channel]
-        group = groups[subscriber.codec]
-        group.remove(subscriber)
-        self.subscriptions -= 1
-        if not group:
-            del groups[subscriber.codec]
+        if channel in self._watchers:
+            groups = self._watchers[channel]
+            _discard(groups, subscriber)
             if not groups:
-                del self._channels[channel]
-                return True
-        return False
+                del self._watchers[channel]
+        groups = self._channels[channel]
+        _discard(groups, subscriber)
+        self.subscriptions -= 1
+        if channel in self._ahead:
+            self._catch_up(channel, subscriber)
+        if channel in self._filters:
+            filters = self._filters[channel]
+            filters.pop(subscriber, None)
+            if not filters:
+                del self._filters[channel]
+        if groups:
+            return False
+        del self._channels[channel]
+        self._numbers.pop(channel, None)
+        return True
 
-    def broadcast(self, channel: str, publication: Publication) -> int:
-        """Hand a publication to every subscriber of the channel; returns how many."""
+    def broadcast(self, channel: str, publication: Publication, previous: Raw = ABSENT) -> int:
+        """Hand a publication to every subscriber of the channel that wants it.
+
+        Args:
+            channel: Which.
+            publication: What.
+            previous: The payload of the publication before, if all have been given that; then
+                this one may be sent as a patch of it.
+
+        Returns:
+            To how many.
+        """
         groups = self._channels.get(channel)
         if groups is None:
             return 0
-        count = 0
-        reply = Reply(push=Push(channel=channel, pub=publication))
-        for codec, group in groups.items():
-            frame = codec.encode(reply)
-            for subscriber in group:
+        told = 0
+        patches: _Patches | None = None
+        some = channel in self._filters or (publication.offset and channel in self._ahead)
+        for form, group in groups.items():
+            codec, numbered, payload = form
+            if numbered:
+                push = Push(id=self._numbers[channel], pub=publication)
+            else:
+                push = Push(channel=channel, pub=publication)
+            try:
+                if payload:
+                    patches = patches or _Patches(publication, previous)
+                    frame = patches.encode(form, push)
+                else:
+                    frame = codec.encode(Reply(push=push))
+            except Disconnect as end:
+                for subscriber in group:
+                    subscriber.refuse(end)
+                continue
+            receivers: Collection[Subscriber] = group
+            if some:
+                receivers = self._choose(channel, publication, group)
+            for subscriber in receivers:
                 subscriber.send(frame)
-            count += len(group)
-        return count
+            told += len(receivers)
+            if patches is not None and payload is _Payload.WHOLE:
+                patches.based.append((form, list(receivers)))
+        if patches is not None:
+            patches.move(groups)
+        return told
+
+    def announce(self, channel: str, changes: Sequence[Join | Leave]) -> None:
+        """Tell who watches the channel who came and who went."""
+        for form, group in self._watchers.get(channel, {}).items():
+            number, name = (self._numbers[channel], "") if form.numbered else (0, channel)
+            frames = b"".join(
+                form.codec.encode(
+                    Reply(
+                        push=Push(id=number, channel=name, join=change)
+                        if isinstance(change, Join)
+                        else Push(id=number, channel=name, leave=change)
+                    )
+                )
+                for change in changes
+            )
+            for subscriber in group:
+                subscriber.send(frames)
+
+    def _choose(
+        self, channel: str, publication: Publication, group: set[Subscriber]
+    ) -> list[Subscriber]:
+        """List those who want a publication, and do not know it."""
+        ahead = self._ahead.get(channel, {}) if publication.offset else {}
+        filters = self._filters.get(channel, {})
+        chosen = []
+        for subscriber in group:
+            known = ahead.get(subscriber, 0)
+            if known and publication.offset >= known:
+                self._catch_up(channel, subscriber)
+            wants = filters.get(subscriber)
+            if (not known or publication.offset > known) and (
+                wants is None or wanted(wants, publication.tags)
+            ):
+                chosen.append(subscriber)
+        return chosen
+
+    def _catch_up(self, channel: str, subscriber: Subscriber) -> None:
+        ahead = self._ahead[channel]
+        ahead.pop(subscriber, None)
+        if not ahead:
+            del self._ahead[channel]
+
+
+class _Patches:
+    """The frames of one publication in which there may be a patch.
+
+    Attributes:
+        based: Who was given its payload as a whole, and can be given a patch of it next.
+    """
+
+    __slots__ = ("_change", "_publication", "_wholes", "based")
+
+    def __init__(self, publication: Publication, previous: Raw) -> None:
+        self._publication = publication
+        self._change = delivery.patch(bytes(previous), bytes(publication.data))
+        self._wholes: dict[_Form, bytes] = {}
+        self.based: list[tuple[_Form, list[Subscriber]]] = []
+
+    def encode(self, form: _Form, push: Push) -> bytes:
+        """Build the frame of a form; Disconnect 3506 if its encoding cannot say the payload."""
+        change = self._change if form.payload is _Payload.PATCH else None
+        whole = form._replace(payload=_Payload.WHOLE)
+        if change is None and whole in self._wholes:
+            return self._wholes[whole]
+        pub = delivery.write(self._publication, form.codec, change)
+        frame = form.codec.encode(Reply(push=replace(push, pub=pub)))
+        if change is None:
+            self._wholes[whole] = frame
+        return frame
+
+    def move(self, groups: dict[_Form, set[Subscriber]]) -> None:
+        """Put those who are based now among those who are given patches."""
+        for form, those in self.based:
+            groups[form].difference_update(those)
+            if not groups[form]:
+                del groups[form]
+            if those:
+                groups.setdefault(form._replace(payload=_Payload.PATCH), set()).update(those)
+
+
+def _find(groups: dict[_Form, set[Subscriber]], subscriber: Subscriber) -> _Form | None:
+    for form, group in groups.items():
+        if subscriber in group:
+            return form
+    return None
+
+
+def _discard(groups: dict[_Form, set[Subscriber]], subscriber: Subscriber) -> None:
+    """Take a subscriber out of its group, and forget the group that it leaves empty."""
+    form = _find(groups, subscriber)
+    if form is not None:
+        group = groups[form]
+        group.remove(subscriber)
+        if not group:
+            del groups[form]

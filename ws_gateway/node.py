@@ -7,39 +7,88 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 from msgspec import Raw
 
-from ws_gateway import policy
-from ws_gateway.broker.base import Broker
-from ws_gateway.channels import Channels
+from ws_gateway import delivery, policy, recovery
+from ws_gateway.attendance import Attendance
+from ws_gateway.broker.base import PLAIN, Broker, HistoryFilter, Link, PublishOptions
+from ws_gateway.channels import Channel, ChannelOptions, Channels
 from ws_gateway.codes import DisconnectCode, ErrorCode
-from ws_gateway.credentials import Credentials
-from ws_gateway.exceptions import BrokerUnavailable, Disconnect, ReplyError
-from ws_gateway.hooks import Caller, Hooks
+from ws_gateway.credentials import Credentials, SubscriptionGrant
+from ws_gateway.delivery import Delivery
+from ws_gateway.eviction import Evictable, Eviction
+from ws_gateway.exceptions import (
+    BrokerUnavailable,
+    Disconnect,
+    InvalidToken,
+    ReplyError,
+    TokenExpired,
+)
+from ws_gateway.hooks import Caller, Connected, Hooks
 from ws_gateway.hub import Hub, Subscriber
 from ws_gateway.metrics import Metrics
-from ws_gateway.protocol.messages import ABSENT, ClientInfo, Publication
+from ws_gateway.presence.base import Presence
+from ws_gateway.protocol import payload
+from ws_gateway.protocol.messages import (
+    ABSENT,
+    ClientInfo,
+    HistoryRequest,
+    HistoryResult,
+    PresenceResult,
+    PresenceStatsResult,
+    Publication,
+    SubscribeRequest,
+    SubscribeResult,
+)
+from ws_gateway.rate_limit import UNLIMITED, Rate, UserBuckets
+from ws_gateway.recovery import Terms
+from ws_gateway.revocations.deny_set import Kind
 from ws_gateway.session import SessionLimits
+from ws_gateway.streams import Joining, StreamLimits, Streams
+from ws_gateway.subscription_tokens import SubscriptionToken, SubscriptionTokens
 from ws_gateway.timers import TimerWheel
+from ws_gateway.users import UserIndex
 from ws_gateway.writer import Flusher, WriteLimits
 
 logger = logging.getLogger(__name__)
 
 _DRAIN_STEPS_PER_SECOND = 20
+_STREAM_LIMITS = StreamLimits()
+_SUBSCRIBED = SubscribeResult()
+_LAST_NEWS_SECONDS = 5.0
+_LAST_SEEN = "last_seen"
 
 
-class Member(Subscriber, Protocol):
+class _Plan(NamedTuple):
+    """What a subscription is granted.
+
+    Attributes:
+        terms: Its position; None if it has none.
+        meta_ttl: How long its channel's position is kept.
+        told: How it is told of publications.
+    """
+
+    terms: Terms | None
+    meta_ttl: float
+    told: Delivery
+
+
+class Member(Subscriber, Evictable, Protocol):
     """A connection, as far as the node knows it."""
 
     client: str
-    closed: bool
 
-    def disconnect(self, code: DisconnectCode, detail: str = "") -> None:
-        """End the connection."""
+    def lose_position(self, channel: str) -> None:
+        """End a subscription that has a position, for publications were missed."""
+
+
+def _none_revoked(_credentials: Credentials) -> None:
+    return None
 
 
 class Node:
@@ -47,30 +96,41 @@ class Node:
 
     Args:
         broker: Carries publications to the other processes.
+        presence: Knows who is in which channel, in all processes.
         channels: Which channels there are.
-        hooks: The operator's methods, or None.
-        verify: Turns a token into credentials, or raises InvalidToken or KeysUnavailable.
+        hooks: The operator's own code, or None.
+        verify: Turns a token into credentials, or raises InvalidToken or CannotVerify.
         required_scope: The scope that credentials of an issuer must have to connect.
+        subscription_tokens: Judges tokens for one subscription; there are none if None.
         metrics: Where to count.
+        command_rate: How many commands each connection may send.
+        user_command_rate: How many all connections of a user may send together.
         session_limits: For every connection.
         write_limits: For every connection.
+        stream_limits: For every channel with history.
+        presence_limit: How many connections a client is shown at most.
+        tells_last_seen: Users may ask when others were connected last.
         max_message_bytes: Limit of one incoming message.
         version: Told to clients.
         loop: The process's event loop.
         clock: Wall-clock seconds, for what tokens say.
+        revoked: Says by what credentials that were verified before are denied now.
 
     Attributes:
         id: The node's name, in the connect reply.
+        users: The connections of each user.
     """
 
     def __init__(
         self,
         *,
         broker: Broker,
+        presence: Presence,
         channels: Channels,
         hooks: Hooks | None,
         verify: Callable[[str], Awaitable[Credentials]],
         required_scope: Callable[[Credentials], str],
+        subscription_tokens: SubscriptionTokens | None = None,
         metrics: Metrics,
         session_limits: SessionLimits,
         write_limits: WriteLimits,
@@ -78,13 +138,22 @@ class Node:
         version: str,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.time,
+        command_rate: Rate = UNLIMITED,
+        user_command_rate: Rate = UNLIMITED,
+        stream_limits: StreamLimits = _STREAM_LIMITS,
+        presence_limit: int = 1000,
+        tells_last_seen: bool = False,
+        revoked: Callable[[Credentials], Kind | None] = _none_revoked,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.broker = broker
+        self.presence = presence
         self.channels = channels
         self.hooks = hooks
         self.verify = verify
         self.required_scope = required_scope
+        self.command_rate = command_rate
+        self.paces = UserBuckets(user_command_rate)
         self.metrics = metrics
         self.session_limits = session_limits
         self.write_limits = write_limits
@@ -95,25 +164,82 @@ class Node:
         self.hub = Hub()
         self.flusher = Flusher(loop.call_soon)
         self.timers = TimerWheel(loop)
+        self.streams = Streams(
+            broker=broker,
+            hub=self.hub,
+            deliver=self._deliver,
+            lost=self._tell_lost,
+            loop=loop,
+            timers=self.timers,
+            limits=stream_limits,
+        )
+        self.attendance = Attendance(presence=presence, broker=broker, loop=loop)
         self.draining = False
+        self._presence_limit = presence_limit
+        self._tells_last_seen = tells_last_seen
+        self._stream_limits = stream_limits
         self._members: dict[str, Member] = {}
+        self._subscription_tokens = subscription_tokens
+        self.users: UserIndex[Member] = UserIndex()
+        self._eviction = Eviction(
+            everyone=self._members,
+            of_user=self.users.connections,
+            revoked=revoked,
+            call_soon=loop.call_soon,
+        )
         metrics.gauge("gateway_connections", "Open connections.", lambda: len(self._members))
         metrics.gauge(
             "gateway_subscriptions_active", "Subscriptions.", lambda: self.hub.subscriptions
         )
         metrics.gauge("gateway_channels_active", "Channels.", lambda: len(self.hub))
+        metrics.counter(
+            "gateway_positions_lost",
+            "Times that subscribers of a channel were told of a gap.",
+            lambda: self.streams.losses,
+        )
+        metrics.counter(
+            "gateway_publications_filled",
+            "Publications read from history to fill gaps.",
+            lambda: self.streams.filled,
+        )
+        metrics.gauge(
+            "gateway_presence_entries",
+            "Connections of this process that presence has, in each channel.",
+            lambda: len(presence),
+        )
+        metrics.counter(
+            "gateway_joins_leaves_dropped",
+            "Joins and leaves that nobody was told of.",
+            lambda: self.attendance.dropped,
+        )
+        if hooks is not None:
+            metrics.counter(
+                "gateway_hook_notices_dropped",
+                "Disconnects that no hook was told of, because too many waited.",
+                lambda: hooks.notices_dropped,
+            )
         metrics.gauge("gateway_draining", "1 while draining.", lambda: self.draining)
+        metrics.counter(
+            "gateway_revocation_disconnects",
+            "Connections closed because their token was revoked.",
+            lambda: self._eviction.closed,
+        )
 
     async def start(self) -> None:
         """Begin to take publications from the broker."""
-        await self.broker.start(self.on_publication)
+        await self.presence.start()
+        await self.broker.start(self.on_publication, self.streams.missed, self.hub.announce)
 
     async def stop(self) -> None:
         """Give up everything; connections still open are cut."""
         await self.drain(0)
+        self.streams.close()
+        await self.attendance.finish(_LAST_NEWS_SECONDS)
+        await self.presence.stop()
         await self.broker.stop()
         self.timers.close()
         if self.hooks is not None:
+            await self.hooks.finish()
             self.hooks.close()
 
     @property
@@ -129,11 +255,41 @@ class Node:
         if self.draining:
             # Its handshake was under way when the drain began: the batches do not know it.
             self.loop.call_soon(member.disconnect, DisconnectCode.SHUTDOWN)
+        self.identify(member)
+
+    def identify(self, member: Member, before: Credentials | None = None) -> None:
+        """Note whose a connection is now: whenever its credentials have changed.
+
+        A token that was revoked since it was verified ends the connection in the next turn of the
+        loop; one that is revoked from now on is found by its user.
+
+        Args:
+            member: Has joined.
+            before: The credentials it had.
+        """
+        if before is not None:
+            self.users.remove(before.user, member)
+        if member.credentials is None:
+            return
+        if member.credentials.user:
+            self.users.add(member.credentials.user, member)
+        code = self._eviction.judge(member)
+        if code is not None:
+            self.loop.call_soon(self._eviction.close, member, code)
+
+    def revoked(self, users: Iterable[str] | None) -> None:
+        """Close what was revoked among the connections of these users, or of all if None.
+
+        It returns at once; the connections are closed in batches.
+        """
+        self._eviction.look_at(users)
 
     def leave(self, member: Member, channels: Iterable[str]) -> None:
         """Forget a connection and its subscriptions."""
         if self._members.pop(member.client, None) is None:
             return
+        if member.credentials is not None:
+            self.users.remove(member.credentials.user, member)
         for channel in channels:
             self._detach(channel, member)
 
@@ -154,123 +310,531 @@ class Node:
             if seconds and not (hurry is not None and hurry.is_set()):
                 await _pause(1 / _DRAIN_STEPS_PER_SECOND, hurry)
 
+    @property
+    def guests(self) -> bool:
+        """Whether a connection needs no credential."""
+        return self.channels.allow_anonymous_connect or self.channels.insecure
+
+    async def admit(self, member: Member, credentials: Credentials, data: Raw) -> Connected:
+        """Ask the operator's hook whether a connection may be; returns what it adds.
+
+        Raises:
+            ReplyError: It may not, as the hook says, or 107 for data that is no JSON.
+            Disconnect: The same, terminal.
+        """
+        if self.hooks is None:
+            return Connected()
+        return await self.hooks.on_connect(self._caller(member, credentials), bytes(data))
+
+    def came(self, credentials: Credentials) -> None:
+        """Note that a connection was admitted."""
+        if credentials.user:
+            self.presence.arrive(credentials.user)
+
+    def gone(self, member: Member, credentials: Credentials, code: int) -> None:
+        """Note that a connection which was admitted has ended, and tell the operator's hook."""
+        if credentials.user:
+            self.presence.depart(credentials.user)
+        if self.hooks is not None:
+            self.hooks.on_disconnect(self._caller(member, credentials), code)
+
     # Channels
 
-    def personal_channels(self, credentials: Credentials) -> list[str]:
+    def personal_channels(
+        self, credentials: Credentials, more: Iterable[str] = (), wished: Iterable[str] = ()
+    ) -> list[str]:
         """List the channels the server subscribes these credentials to.
+
+        Args:
+            credentials: Whose.
+            more: Others, that the operator's hook has named.
+            wished: Others, that the client has named; those it may not subscribe to are left out.
 
         Raises:
             ReplyError: 102 or 107 where a claim names a channel that cannot be, 103 where it names
                 another's personal channel: one issuer does not speak for another's users.
-            Disconnect: 3505 for more than a connection may have.
+            Disconnect: 3505 for more than a connection may have, 3501 where the client names a
+                channel that cannot be.
         """
-        channels = list(dict.fromkeys(credentials.channels))
+        channels = list(dict.fromkeys((*credentials.channels, *more)))
         personal = self.channels.personal_channel(credentials.user)
         for channel in channels:
             if self.channels.resolve(channel).personal and channel != personal:
                 raise ReplyError(ErrorCode.PERMISSION_DENIED)
         if personal is not None and personal not in channels:
             channels.append(personal)
+        known = frozenset(channels)
+        channels += [
+            channel
+            for channel in dict.fromkeys(wished)
+            if channel not in known and self._is_entitled(credentials, channel)
+        ]
         if len(channels) > self.session_limits.max_channels:
             raise Disconnect(DisconnectCode.CHANNEL_LIMIT, "server-side subscriptions")
         return channels
 
-    async def subscribe(self, member: Member, credentials: Credentials, channel: str) -> None:
+    def _is_entitled(self, credentials: Credentials, channel: str) -> bool:
+        """Whether a client that names a channel in connect is subscribed to it."""
+        try:
+            policy.check_subscribe(self.channels, credentials, channel)
+        except ReplyError as error:
+            if error.code != ErrorCode.PERMISSION_DENIED:
+                raise Disconnect(DisconnectCode.BAD_REQUEST, "subs") from None
+            return False
+        # The operator's hook is asked for each subscribe command, which this is none of.
+        return self.hooks is None or not self.hooks.checks_subscriptions
+
+    async def subscribe(
+        self, member: Member, credentials: Credentials, request: SubscribeRequest
+    ) -> tuple[SubscribeResult, SubscriptionGrant | None]:
         """Subscribe a connection on its own wish.
 
         When this returns, publications follow: the caller queues its reply before it awaits.
 
-        Raises:
-            ReplyError: Not allowed, or 100 if the broker is away.
-        """
-        policy.check_subscribe(self.channels, credentials, channel)
-        await self.attach(member, [channel])
-
-    async def attach(self, member: Member, channels: list[str]) -> None:
-        """Subscribe a connection to channels, all or none, without asking the policy.
+        Returns:
+            The reply, and what a token or the operator's hook grants in particular.
 
         Raises:
-            ReplyError: 100 if the broker is away.
+            ReplyError: Not allowed, 100 if the broker is away, or 112 where the client wants to
+                resume or nothing.
+            Disconnect: 3500 for a token that is another's, or as the hook says.
         """
+        grant = await self._authorize(member, credentials, request)
+        channel = request.channel
+        grants = {} if grant is None else {channel: grant}
+        results = await self.attach(member, credentials, {channel: request}, grants)
+        return results[channel], grant
+
+    async def _authorize(
+        self, member: Member, credentials: Credentials, request: SubscribeRequest
+    ) -> SubscriptionGrant | None:
+        grant: SubscriptionGrant | None = None
+        channel = self.channels.resolve(request.channel)
+        if request.token:
+            try:
+                grant = self.check_subscription_token(
+                    member, credentials, channel.name, request.token
+                ).grant
+            except TokenExpired:
+                raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
+            except InvalidToken:
+                raise ReplyError(ErrorCode.PERMISSION_DENIED) from None
+            if grant.expires_at <= self.clock():
+                raise ReplyError(ErrorCode.EXPIRED)
+        policy.check_subscribe(self.channels, credentials, channel.name, token=grant is not None)
+        if self.hooks is None:
+            return grant
+        answer = await self.hooks.on_subscribe(
+            self._caller(member, credentials), channel.name, bytes(request.data)
+        )
+        if answer.info is None and answer.data is None:
+            return grant
+        grant = grant or SubscriptionGrant()
+        return replace(grant, info=answer.info or grant.info, data=answer.data or grant.data)
+
+    def check_subscription_token(
+        self, member: Member, credentials: Credentials, channel: str, token: str
+    ) -> SubscriptionToken:
+        """Return what a token says that lets this connection into a channel.
+
+        Args:
+            member: The connection.
+            credentials: Whose it is.
+            channel: The channel it must be for; empty for the one that it names.
+            token: The token.
+
+        Raises:
+            InvalidToken: It is not accepted, or none ever is.
+            TokenExpired: It was good once.
+            Disconnect: 3500, it is for another channel, user or connection.
+        """
+        if self._subscription_tokens is None:
+            raise InvalidToken("no_secret")
+        verified = self._subscription_tokens.verify(token)
+        if not verified.is_for(
+            channel=channel or verified.channel, user=credentials.user, client=member.client
+        ):
+            raise Disconnect(DisconnectCode.INVALID_TOKEN, "subscription token of another")
+        return verified
+
+    async def attach(
+        self,
+        member: Member,
+        credentials: Credentials,
+        requests: Mapping[str, SubscribeRequest],
+        grants: Mapping[str, SubscriptionGrant],
+        *,
+        server_side: bool = False,
+    ) -> dict[str, SubscribeResult]:
+        """Subscribe a connection to channels, all or none, without asking whether it may.
+
+        When this returns, publications follow.
+
+        Args:
+            member: The connection.
+            credentials: Whose it is.
+            requests: What the client wishes of each channel.
+            grants: What is granted in particular for some.
+            server_side: Whether the server began these subscriptions.
+
+        Raises:
+            ReplyError: 100 if the broker is away, 107 for a filter that cannot be, 112 as the
+                request wishes it.
+            Disconnect: 3010, what came live meanwhile does not join with the history; 3506, what
+                was missed cannot be said in the client's encoding.
+        """
+        joining: dict[str, Joining] = {}
+        added: list[str] = []
+        results: dict[str, SubscribeResult] = {}
+        numbers = not server_side and not member.codec.binary
+        plans = {
+            name: self._plan(credentials, request, name, grants.get(name), numbers=numbers)
+            for name, request in requests.items()
+        }
+        room = recovery.MAX_BYTES  # for all of them: they are in one answer
         try:
-            # Awaiting one, another may be given up by its last subscriber: look again.
-            while missing := [name for name in channels if not self.broker.subscribed(name)]:
-                for name in missing:
-                    await self.broker.subscribe(name)
-            if member.closed:
-                raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
-            for name in channels:
-                self.hub.add(name, member)
+            await self._prepare(requests, plans, joining)
+            _check_open(member)
+            for name, plan in plans.items():
+                if name in joining:
+                    result = joining[name].finish(member, plan.told, room)
+                    room -= sum(map(recovery.measure, result.publications))
+                else:
+                    self.hub.add(name, member, plan.told)
+                    result = _SUBSCRIBED
+                added.append(name)
+                if plan.told.numbered:
+                    result = msgspec.structs.replace(result, id=self.hub.number(name))
+                results[name] = result
         except BrokerUnavailable as error:
             raise ReplyError(ErrorCode.INTERNAL) from error
+        except (Disconnect, ReplyError):
+            for name in added:
+                self._detach(name, member)
+            raise
         finally:
+            for one in joining.values():
+                one.abandon()
             # What was asked for in vain, because another failed or the client has gone.
-            for name in channels:
+            for name in requests:
                 if name not in self.hub:
-                    self.broker.unsubscribe(name)
+                    self._give_up(name)
+        for name, request in requests.items():
+            self._enter(member, credentials, name, request, grants.get(name))
+        return results
+
+    def _enter(
+        self,
+        member: Member,
+        credentials: Credentials,
+        channel: str,
+        request: SubscribeRequest,
+        grant: SubscriptionGrant | None,
+    ) -> None:
+        """Let presence, and the others in the channel, know of a subscription that has begun."""
+        resolved, options = self._options(channel, grant)
+        if options.force_push_join_leave or (
+            options.join_leave
+            and request.join_leave
+            and policy.may_see_presence(self.channels, credentials, resolved, subscribed=True)
+        ):
+            self.hub.watch(channel, member)
+        if options.presence or options.join_leave:
+            info = _info(member, credentials, None if grant is None else grant.info)
+            self.attendance.enter(
+                channel, info, present=options.presence, announced=options.join_leave
+            )
+
+    async def _prepare(
+        self,
+        requests: Mapping[str, SubscribeRequest],
+        plans: Mapping[str, _Plan],
+        joining: dict[str, Joining],
+    ) -> None:
+        """Subscribe the broker, and read what the subscriptions with a position begin with."""
+        while True:
+            # Awaiting one, another may be given up by its last subscriber: look again.
+            while missing := [name for name in requests if not self.broker.subscribed(name)]:
+                for name in missing:
+                    await self.broker.subscribe(name)
+            for name, plan in plans.items():
+                if plan.terms is None or (name in joining and joining[name].intact):
+                    continue
+                if name in joining:
+                    joining[name].abandon()
+                joining[name] = self.streams.join(name, plan.terms, requests[name], plan.meta_ttl)
+            await _all([one.read() for one in joining.values() if not one.ready])
+            if all(map(self.broker.subscribed, requests)) and all(
+                one.intact for one in joining.values()
+            ):
+                return
+
+    def _plan(
+        self,
+        credentials: Credentials,
+        request: SubscribeRequest,
+        channel: str,
+        grant: SubscriptionGrant | None,
+        *,
+        numbers: bool,
+    ) -> _Plan:
+        """Say what a subscription is granted."""
+        resolved, options = self._options(channel, grant)
+        may_read = policy.may_read_history(self.channels, credentials, resolved, subscribed=True)
+        terms = recovery.agree(options, request, may_read=may_read)
+        told = delivery.agree(options, request, positioned=terms is not None, numbers=numbers)
+        return _Plan(terms, options.history_meta_ttl, told)
+
+    def _options(
+        self, channel: str, grant: SubscriptionGrant | None
+    ) -> tuple[Channel, ChannelOptions]:
+        """Look a channel up, and what is true of it for one subscription."""
+        resolved = self.channels.resolve(channel)
+        override = () if grant is None else grant.override
+        return resolved, resolved.options.overridden(override)
 
     def unsubscribe(self, member: Member, channel: str) -> None:
         """End a subscription the connection has."""
         self._detach(channel, member)
 
     async def publish(
-        self, member: Member, credentials: Credentials, channel: str, data: Raw, *, subscribed: bool
+        self,
+        member: Member,
+        credentials: Credentials,
+        channel: str,
+        data: Raw,
+        *,
+        subscribed: bool,
+        chan_info: bytes | None = None,
     ) -> None:
         """Publish what a client sent.
+
+        Args:
+            member: The connection.
+            credentials: Whose it is.
+            channel: Where to.
+            data: What.
+            subscribed: Whether the connection is in the channel.
+            chan_info: What its subscription shows to others, as JSON text.
 
         Raises:
             ReplyError: Not allowed, bad data, 1404 if it was for a user who is not connected, or
                 100 if the broker is away; then nothing was published.
         """
-        resolved = policy.check_publish(self.channels, channel, subscribed=subscribed)
-        if not data or not member.codec.check_data(data):
-            raise ReplyError(ErrorCode.BAD_REQUEST)
-        info = ClientInfo(
-            user=credentials.user,
-            client=member.client,
-            conn_info=Raw(credentials.info) if credentials.info else ABSENT,
-        )
+        resolved = policy.check_publish(self.channels, credentials, channel, subscribed=subscribed)
+        options = resolved.options
+        # What a JSON client sends is JSON everywhere.
+        if not (options.binary and member.codec.binary):
+            data = _read_json(data, only_objects=options.publication_data_format == "json_object")
+        if self.hooks is not None and self.hooks.checks_publications:
+            caller = self._caller(member, credentials)
+            data = Raw(await self.hooks.on_publish(caller, channel, bytes(data)))
+        info = _info(member, credentials, chan_info)
         try:
-            published = await self.broker.publish(channel, Publication(data=data, info=info))
+            published = await self.broker.publish(
+                channel, Publication(data=data, info=info), self._publish_options(resolved)
+            )
         except BrokerUnavailable as error:
             raise ReplyError(ErrorCode.INTERNAL) from error
         if resolved.personal and not published.receivers:
             raise ReplyError(ErrorCode.NOT_CONNECTED)
 
-    def on_publication(self, channel: str, publication: Publication) -> None:
-        """Deliver what the broker brought."""
-        self.metrics.messages_sent += self.hub.broadcast(channel, publication)
+    async def history(
+        self, credentials: Credentials, request: HistoryRequest, *, subscribed: bool
+    ) -> HistoryResult:
+        """Read what a channel has kept.
 
-    def check_feature(self, channel: str) -> None:
-        """Refuse what no namespace offers.
+        Args:
+            credentials: Who asks.
+            request: For what.
+            subscribed: Whether the connection is in the channel.
 
         Raises:
-            ReplyError: 102 or 107 for the name, else 108.
+            ReplyError: Not allowed, 107 for what can never be, 112 for a position of another
+                epoch, or 100 if the broker is away.
         """
-        self.channels.resolve(channel)
-        raise ReplyError(ErrorCode.NOT_AVAILABLE)
+        channel = policy.check_history(
+            self.channels, credentials, request.channel, subscribed=subscribed
+        )
+        since, most = request.since, self._stream_limits.history
+        if since is not None and request.reverse and not since.offset:
+            raise ReplyError(ErrorCode.BAD_REQUEST)
+        wanted = HistoryFilter(
+            limit=request.limit if 0 <= request.limit <= most else most,
+            since=None if since is None else since.offset,
+            reverse=request.reverse,
+        )
+        try:
+            history = await self.broker.history(
+                channel.name, wanted, meta_ttl=channel.options.history_meta_ttl
+            )
+        except BrokerUnavailable as error:
+            raise ReplyError(ErrorCode.INTERNAL) from error
+        position = history.position
+        if since is not None and since.epoch and since.epoch != position.epoch:
+            raise ReplyError(ErrorCode.UNRECOVERABLE_POSITION)
+        return HistoryResult(
+            publications=recovery.fitting(history.publications),
+            epoch=position.epoch,
+            offset=position.offset,
+        )
+
+    def on_publication(
+        self, channel: str, publication: Publication, link: Link | None = None
+    ) -> None:
+        """Deliver what the broker brought."""
+        self.streams.receive(channel, publication, link)
+
+    async def members(
+        self, credentials: Credentials, channel: str, *, subscribed: bool
+    ) -> PresenceResult:
+        """List who is in a channel.
+
+        Args:
+            credentials: Who asks.
+            channel: For which.
+            subscribed: Whether the connection is in it.
+
+        Raises:
+            ReplyError: Not allowed, 106 for more than can be shown, or 100 if the broker is away.
+        """
+        policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
+        try:
+            members = await self.presence.members(channel, self._presence_limit)
+        except BrokerUnavailable as error:
+            raise ReplyError(ErrorCode.INTERNAL) from error
+        if members is None:
+            raise ReplyError(ErrorCode.LIMIT_EXCEEDED)
+        return PresenceResult(presence=dict(members))
+
+    async def presence_stats(
+        self, credentials: Credentials, channel: str, *, subscribed: bool
+    ) -> PresenceStatsResult:
+        """Count who is in a channel; see :meth:`members`, but that there is no limit.
+
+        Raises:
+            ReplyError: Not allowed, or 100 if the broker is away.
+        """
+        policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
+        try:
+            stats = await self.presence.stats(channel)
+        except BrokerUnavailable as error:
+            raise ReplyError(ErrorCode.INTERNAL) from error
+        return PresenceStatsResult(num_clients=stats.clients, num_users=stats.users)
+
+    async def last_seen(self, user: str) -> float | None:
+        """Return when a user was last connected, see ``Presence``; None if nobody knows.
+
+        Raises:
+            ReplyError: 108 where it is not kept, or 100 if the broker is away.
+        """
+        if not self._tells_last_seen:
+            raise ReplyError(ErrorCode.NOT_AVAILABLE)
+        try:
+            return await self.presence.last_seen(user)
+        except BrokerUnavailable as error:
+            raise ReplyError(ErrorCode.INTERNAL) from error
 
     async def call(self, member: Member, credentials: Credentials, method: str, data: Raw) -> bytes:
-        """Call one of the operator's methods; returns JSON.
+        """Call a method, one of the operator's or ``last_seen``; returns JSON.
 
         Raises:
-            ReplyError: 108 without hooks, else what the hook says.
+            ReplyError: 108 without hooks, else what the method says.
         """
+        if data:
+            data = _read_json(data)
+        if method == _LAST_SEEN and self._tells_last_seen and not self._is_hooked(method):
+            return await self._answer_last_seen(credentials, data)
         if self.hooks is None:
             raise ReplyError(ErrorCode.NOT_AVAILABLE)
-        if data and not member.codec.check_data(data):
-            raise ReplyError(ErrorCode.BAD_REQUEST)
-        caller = Caller(
+        return await self.hooks.call(self._caller(member, credentials), method, bytes(data))
+
+    def _is_hooked(self, method: str) -> bool:
+        return self.hooks is not None and self.hooks.has(method)
+
+    async def _answer_last_seen(self, credentials: Credentials, data: Raw) -> bytes:
+        if not (credentials.user or self.channels.insecure):
+            raise ReplyError(ErrorCode.PERMISSION_DENIED)
+        try:
+            user = msgspec.json.decode(data, type=_LastSeen).user
+        except msgspec.MsgspecError:
+            raise ReplyError(ErrorCode.BAD_REQUEST) from None
+        return msgspec.json.encode({"user": user, "last_seen": await self.last_seen(user)})
+
+    def _caller(self, member: Member, credentials: Credentials) -> Caller:
+        return Caller(
             user=credentials.user,
             client=member.client,
             scopes=credentials.scopes,
             info=msgspec.json.decode(credentials.info) if credentials.info else None,
+            meta=msgspec.json.decode(credentials.meta) if credentials.meta else None,
         )
-        return await self.hooks.call(caller, method, bytes(data))
+
+    def _publish_options(self, channel: Channel) -> PublishOptions:
+        options = channel.options
+        if not options.history:
+            return PLAIN
+        return PublishOptions(
+            history_size=options.history_size,
+            history_ttl=options.history_ttl,
+            history_meta_ttl=options.history_meta_ttl,
+            use_delta=options.delta_publish,
+            seen=self.streams.position(channel.name),
+        )
+
+    def _deliver(self, channel: str, publication: Publication, previous: Raw) -> None:
+        self.metrics.messages_sent += self.hub.broadcast(channel, publication, previous)
+
+    def _tell_lost(self, channel: str) -> None:
+        for subscriber in self.hub.subscribers(channel):
+            cast("Member", subscriber).lose_position(channel)  # nobody else is in the hub
 
     def _detach(self, channel: str, member: Member) -> None:
+        self.attendance.leave(channel, member.client)
         if self.hub.remove(channel, member):
-            self.broker.unsubscribe(channel)
+            self._give_up(channel)
+
+    def _give_up(self, channel: str) -> None:
+        self.streams.drop(channel)
+        self.broker.unsubscribe(channel)
+
+
+class _LastSeen(msgspec.Struct):
+    """What a client asks with."""
+
+    user: str
+
+
+def _info(member: Member, credentials: Credentials, chan_info: bytes | None) -> ClientInfo:
+    """Say what others see of a connection."""
+    return ClientInfo(
+        user=credentials.user,
+        client=member.client,
+        conn_info=Raw(credentials.info) if credentials.info else ABSENT,
+        chan_info=Raw(chan_info) if chan_info else ABSENT,
+    )
+
+
+def _check_open(member: Member) -> None:
+    if member.closed:
+        raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
+
+
+async def _all(works: list[Coroutine[Any, Any, None]]) -> None:
+    """Run them side by side to their ends; raises what the first of them raised."""
+    if len(works) == 1:
+        await works[0]  # which may not have to wait at all
+        return
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
+
+
+def _read_json(data: Raw, *, only_objects: bool = False) -> Raw:
+    checked = payload.read_json(data, only_objects=only_objects)
+    if checked is None:
+        raise ReplyError(ErrorCode.BAD_REQUEST)
+    return checked
 
 
 async def _pause(seconds: float, hurry: asyncio.Event | None) -> None:

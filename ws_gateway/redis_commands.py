@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import hiredis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.redis_link import Endpoint, Link, Patience, Timing
 
 _PING = hiredis.pack_command(("PING",))
 _MAX_UNANSWERED_BYTES = 64 * 2**20
+
+
+class Script:
+    """A Lua script, which Redis executes in one step.
+
+    Args:
+        source: Its text.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source.encode()
+        self.digest = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
+
+
+class ScriptUnknown(BrokerUnavailable):
+    """The server does not know the script; nothing was executed."""
 
 
 class Commands:
@@ -25,6 +42,7 @@ class Commands:
         endpoint: Where Redis is.
         timing: How patient it is.
         jitter: See Link.
+        scripts: Those that will be called; every server is told them first.
 
     Attributes:
         link: Its connection; somebody has to run it.
@@ -36,13 +54,27 @@ class Commands:
         *,
         timing: Timing,
         jitter: Callable[[], float] = random.random,
+        scripts: tuple[Script, ...] = (),
     ) -> None:
+        self._scripts = scripts
+        self._on_connected: list[Callable[[], None]] = []
         self.link = Link(endpoint, self, name="commands", timing=timing, jitter=jitter)
         self._patience = Patience(timing.reply)
         # Replies come in the order of requests; an entry stays until its reply has come, whether
         # somebody still waits for it or not.
         self._unanswered: deque[tuple[asyncio.Future[Any] | None, int]] = deque()
         self._unanswered_bytes = 0
+
+    def share(self, scripts: tuple[Script, ...], connected: Callable[[], None]) -> None:
+        """Let another part of the process use this connection, in one order with the others.
+
+        Args:
+            scripts: Those that it will call.
+            connected: Called when a connection is there, the first or another, and what was asked
+                over an earlier one may be lost; synchronous and quick, must not raise.
+        """
+        self._scripts += scripts
+        self._on_connected.append(connected)
 
     def request(self, *parts: bytes) -> asyncio.Future[Any]:
         """Send a command; the future is its reply.
@@ -64,6 +96,19 @@ class Commands:
         self._patience.watch(future, loop)
         return future
 
+    async def call(self, script: Script, keys: tuple[bytes, ...], *arguments: bytes) -> Any:  # noqa: ANN401 - whatever it returns
+        """Call a script; returns its reply.
+
+        Raises:
+            BrokerUnavailable: See :meth:`request`.
+        """
+        count = b"%d" % len(keys)
+        try:
+            return await self.request(b"EVALSHA", script.digest, count, *keys, *arguments)
+        except ScriptUnknown:
+            # Somebody has flushed the scripts. This one was not executed, so it may go again.
+            return await self.request(b"EVAL", script.source, count, *keys, *arguments)
+
     def close(self) -> None:
         """End; the link has been stopped."""
         self._patience.close()
@@ -72,6 +117,10 @@ class Commands:
 
     def connected(self) -> None:
         """See Speaker."""
+        for script in self._scripts:
+            self._send(None, hiredis.pack_command((b"SCRIPT", b"LOAD", script.source)))  # type: ignore[arg-type]
+        for tell in self._on_connected:
+            tell()
 
     def received(self, reply: Any) -> None:  # noqa: ANN401 - see Speaker
         """See Speaker."""
@@ -81,7 +130,9 @@ class Commands:
         self._unanswered_bytes -= size
         if future is None or future.done():
             return
-        if isinstance(reply, ResponseError):
+        if isinstance(reply, NoScriptError):
+            future.set_exception(ScriptUnknown("unknown script"))
+        elif isinstance(reply, ResponseError):
             future.set_exception(BrokerUnavailable(f"Redis refused: {reply}"))
         else:
             future.set_result(reply)

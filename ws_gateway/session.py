@@ -13,8 +13,8 @@
 
 ``receive`` says which request to perform, ``tick`` what the time asks for; both raise
 ``ReplyError`` for an answer and ``Disconnect`` for the end. The caller performs, and reports with
-``connected``, ``subscribed``, ``unsubscribed`` and ``refreshed``. Every ``now`` is seconds of one
-monotonic clock.
+``connected``, ``subscribed``, ``granted``, ``unsubscribed`` and ``refreshed``. Every ``now`` is
+seconds of one monotonic clock.
 
 A connection is *bare* if it was authenticated at the handshake and its first command was no
 ``connect``: it is pinged by WebSocket pings and its commands need no id.
@@ -23,11 +23,11 @@ A connection is *bare* if it was authenticated at the handshake and its first co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntFlag
 from math import inf
 
 from ws_gateway.codes import DisconnectCode, ErrorCode
-from ws_gateway.credentials import Credentials
+from ws_gateway.credentials import Credentials, SubscriptionGrant
 from ws_gateway.exceptions import Disconnect, ReplyError
 from ws_gateway.protocol.messages import (
     Command,
@@ -45,6 +45,7 @@ from ws_gateway.protocol.messages import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
+from ws_gateway.subscription_grants import SubscriptionGrants
 
 _SILENT_PINGS = 3  # a bare peer that answers none of so many is gone
 _MAX_OFFSET = 2**64 - 1
@@ -64,12 +65,21 @@ class State(Enum):
 _BEFORE = (State.OPENED, State.CONNECTING, State.FAILED)
 
 
+class SubscriptionKind(IntFlag):
+    """What is true of a subscription."""
+
+    PLAIN = 0
+    POSITIONED = 1
+    SERVER_SIDE = 2
+
+
 class Tick(Enum):
     """What the time asks for."""
 
     PING = "ping"
     FRAME_PING = "frame ping"
     BEGIN_BARE = "begin bare"
+    END_SUBSCRIPTIONS = "end subscriptions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +90,7 @@ class SessionLimits:
         connect_timeout: For the first command.
         ping_interval: Between pings.
         pong_timeout: For the answer to one; less than the interval.
-        expiry_grace: For a refresh after the token's ``exp``.
+        expiry_grace: For a refresh after the ``exp`` of a token, or of a subscription's.
         max_channels: Subscriptions of one connection.
     """
 
@@ -102,6 +112,7 @@ class Session:
         lifetime: Seconds until those expire.
         token_allowed: Whether ``connect`` may bring a token: not after one in the handshake's
             header or subprotocol.
+        guest_allowed: ``connect`` may bring none, although the handshake brought none either.
         frame_pings: The client asked for WebSocket pings instead of the protocol's.
         pings_seen: The transport can send WebSocket pings and see the pongs; where it cannot,
             whatever carries it must watch the peer itself.
@@ -111,6 +122,8 @@ class Session:
         "_begun",
         "_closes",
         "_frame_pings",
+        "_grants",
+        "_guest_allowed",
         "_jitter",
         "_limits",
         "_next_ping",
@@ -133,34 +146,38 @@ class Session:
         credentials: Credentials | None = None,
         lifetime: float = inf,
         token_allowed: bool = True,
+        guest_allowed: bool = False,
         frame_pings: bool = False,
         pings_seen: bool = True,
     ) -> None:
         self.state = State.OPENED
         self.credentials = credentials
-        self.channels: set[str] = set()
+        self.channels: dict[str, SubscriptionKind] = {}
         self._limits = limits
         self._begun = self._seen = now
         self._jitter = jitter
         self._token_allowed = token_allowed
+        self._guest_allowed = guest_allowed
         self._frame_pings = frame_pings
         self._pings_seen = pings_seen
         self._refreshable = False
         self._closes = now + lifetime if credentials else inf
         self._next_ping = inf
         self._pong_by = inf
+        self._grants: SubscriptionGrants | None = None
 
     @property
     def expires_with_grace(self) -> bool:
         """Whether the client is to refresh, rather than to come back with a fresh credential."""
-        return self._refreshable
+        return self._refreshable and self._closes < inf
 
     @property
     def deadline(self) -> float:
         """When :meth:`tick` must be called next."""
         if self.state in _BEFORE:
             return min(self._begun + self._limits.connect_timeout, self._closes)
-        return min(self._next_ping, self._pong_by, self._closes)
+        deadline = min(self._next_ping, self._pong_by, self._closes)
+        return deadline if self._grants is None else min(deadline, self._grants.next_end)
 
     # What the client says
 
@@ -192,9 +209,12 @@ class Session:
         self._seen = now
 
     def _connect(self, request: ConnectRequest) -> ConnectRequest:
+        for wish in (request.subs or {}).values():
+            if wish.offset > _MAX_OFFSET or wish.delta not in _DELTA_TYPES:
+                raise Disconnect(DisconnectCode.BAD_REQUEST, "subs")
         if request.token and not self._token_allowed:
             raise Disconnect(DisconnectCode.BAD_REQUEST, "token beside the handshake's")
-        if not request.token and self.credentials is None:
+        if not request.token and self.credentials is None and not self._guest_allowed:
             self.connect_failed()
             # An SDK answers this one by calling getToken, a page by refreshing its session.
             raise ReplyError(ErrorCode.TOKEN_EXPIRED)
@@ -231,6 +251,7 @@ class Session:
                 self._check_subscribe(request)
             case SubRefreshRequest():
                 self._check_sub_refresh(request)
+                return request
             case HistoryRequest(since=since) if since is not None and since.offset > _MAX_OFFSET:
                 raise Disconnect(DisconnectCode.BAD_REQUEST, "offset over 64 bits")
             case (
@@ -253,16 +274,15 @@ class Session:
             raise ReplyError(ErrorCode.ALREADY_SUBSCRIBED)
         if len(self.channels) >= self._limits.max_channels:
             raise ReplyError(ErrorCode.LIMIT_EXCEEDED)
-        if request.tf:
-            raise ReplyError(ErrorCode.BAD_REQUEST)
-        # Streams are the only kind of subscription, and no token for one can be verified.
-        if request.type or request.token:
+        if request.type:  # streams are the only kind of subscription
             raise ReplyError(ErrorCode.PERMISSION_DENIED)
 
     def _check_sub_refresh(self, request: SubRefreshRequest) -> None:
+        # Old SDKs leave the channel out; the token names it.
         if request.channel and request.channel not in self.channels:
             raise ReplyError(ErrorCode.PERMISSION_DENIED)
-        raise ReplyError(ErrorCode.BAD_REQUEST)
+        if not request.token:
+            raise ReplyError(ErrorCode.BAD_REQUEST)
 
     # What became of it
 
@@ -290,13 +310,47 @@ class Session:
         self.credentials = credentials
         self._closes = now + lifetime + self._limits.expiry_grace
 
-    def subscribed(self, channel: str) -> None:
+    def subscribed(self, channel: str, kind: SubscriptionKind = SubscriptionKind.PLAIN) -> None:
         """Note a subscription."""
-        self.channels.add(channel)
+        self.channels[channel] = kind
+
+    def lost_position(self, channel: str) -> bool:
+        """Say whether a subscription must end because publications were missed.
+
+        Raises:
+            Disconnect: 3010, where the server subscribed the client: it comes back as a whole.
+        """
+        kind = self.channels.get(channel, SubscriptionKind.PLAIN)
+        if kind & SubscriptionKind.POSITIONED and kind & SubscriptionKind.SERVER_SIDE:
+            raise Disconnect(DisconnectCode.INSUFFICIENT_STATE, "server-side subscription")
+        return bool(kind & SubscriptionKind.POSITIONED)
 
     def unsubscribed(self, channel: str) -> None:
         """Note the end of one, if it was there."""
-        self.channels.discard(channel)
+        self.channels.pop(channel, None)
+        if self._grants is not None:
+            self._grants.remove(channel)
+            if not self._grants:
+                self._grants = None
+
+    def granted(
+        self,
+        now: float,
+        channel: str,
+        grant: SubscriptionGrant,
+        *,
+        lifetime: float,
+        server_side: bool = False,
+    ) -> None:
+        """Note what a subscription was granted, and that it lasts ``lifetime`` seconds."""
+        if self._grants is None:
+            self._grants = SubscriptionGrants()
+        ends_at = now + lifetime + self._limits.expiry_grace
+        self._grants.put(channel, grant, ends_at=ends_at, server_side=server_side)
+
+    def grant(self, channel: str) -> SubscriptionGrant | None:
+        """Return what a subscription was granted, None if nothing in particular."""
+        return None if self._grants is None else self._grants.find(channel)
 
     # What the time says
 
@@ -305,7 +359,7 @@ class Session:
 
         Raises:
             Disconnect: 3005 at the token's end, 3502 without a connect, 3012 without a sign of
-                life.
+                life, 3006 at the end of a subscription that the server began.
         """
         if now >= self._closes:
             raise Disconnect(DisconnectCode.EXPIRED)
@@ -318,6 +372,8 @@ class Session:
             return Tick.BEGIN_BARE
         if now >= self._pong_by:
             raise Disconnect(DisconnectCode.NO_PONG)
+        if self.ended(now):
+            return Tick.END_SUBSCRIPTIONS
         if now < self._next_ping:
             return None
         self._next_ping = now + self._limits.ping_interval
@@ -327,6 +383,19 @@ class Session:
         if now - self._seen >= _SILENT_PINGS * self._limits.ping_interval:
             raise Disconnect(DisconnectCode.NO_PONG)
         return Tick.FRAME_PING
+
+    def ended(self, now: float) -> list[str]:
+        """List the client's own subscriptions whose time is over.
+
+        Raises:
+            Disconnect: 3006 where one is the server's, which the client cannot begin anew.
+        """
+        if self._grants is None:
+            return []
+        ended = self._grants.ended(now)
+        if any(map(self._grants.is_server_side, ended)):
+            raise Disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED)
+        return ended
 
     def _begin(self, state: State, now: float) -> None:
         self.state = state

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +19,6 @@ from pydantic import (
     Json,
     SecretStr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -26,13 +26,29 @@ from ws_gateway.channels import Channels
 from ws_gateway.exceptions import ConfigurationError
 
 PREFIX = "GATEWAY_"
-SECRETS = ("redis_url",)
+SECRETS = ("redis_url", "revocations_key", "hmac_secret")
 """May also come from a file, named by the variable with ``_FILE`` appended."""
 
 # Kubernetes describes every Service of the namespace to every pod: these come from one that is
 # called "gateway".
 _SERVICE_LINK = re.compile(r"GATEWAY_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
+_MIN_SECRET_BYTES = 32  # as long as the digest of HS256 (RFC 7518 section 3.2)
+REDIS = "redis"
+"""Says of an issuer's revocations that they are in the gateway's own Redis."""
+
+_KEY_CHARACTERS = 32
 _LOOPBACK_FRONT = "https://localhost:8443"
+
+
+def _revocations(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and "@" not in url.netloc
+    except ValueError:
+        is_url = False
+    if value != REDIS and not is_url:
+        raise ValueError("must be 'redis', or an http(s) URL without a password")
+    return value
 
 
 class IssuerEntry(BaseModel):
@@ -44,6 +60,7 @@ class IssuerEntry(BaseModel):
     jwks_url: str
     audience: str
     user_prefix: str = ""
+    revocations: Annotated[str, AfterValidator(_revocations)] | None = None
     typ: str = "at+jwt"
     scope: str = "connect"
 
@@ -61,6 +78,13 @@ def _network(value: str) -> str:
         raise ValueError("must be IP addresses or networks, separated by commas") from None
 
 
+def _key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if len(text) < _KEY_CHARACTERS or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"must be at least {_KEY_CHARACTERS} printable ASCII characters, no blank")
+    return value
+
+
 def _address(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -68,6 +92,13 @@ def _address(value: object) -> object:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 2**16 - 1:
         raise ValueError("must be host:port, or several separated by commas")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 Address = tuple[str, int]
@@ -92,8 +123,16 @@ class Settings(BaseModel):
         origins: The pages that may connect, as browsers write ``Origin``.
         redis_url: Where publications travel between gateways: ``redis://``, ``rediss://`` (TLS)
             or ``unix://``, as redis-py reads them; without it they stay in this process.
+        revocations_key: Shown to issuers whose revocations are at a URL; at least 32 characters.
+        revocation_stale_seconds: How long an issuer's revocations may be unreadable before new
+            connections with its tokens get 503.
         channels_file: TOML; without it nothing can be subscribed or published.
         hooks: ``module:object`` of a ``ws_gateway.hooks.Hooks``; without it there is no rpc.
+        hook_timeout_seconds: How long a hook may take, unless its module says so itself.
+        hmac_secret: Accept tokens that your own backend signs with this (HS256, HS384, HS512;
+            at least 32 bytes), besides the issuers'.
+        insecure: No permission is asked for, and no token needed; for the test suites of SDKs,
+            on loopback listeners only.
         trusted_proxies: Addresses and networks whose `X-Forwarded-For` is believed.
         query_token: Accept ``?access_token=``; every hop's log will hold tokens then.
         drain_seconds: Over how long connections are asked to leave on SIGTERM.
@@ -103,6 +142,21 @@ class Settings(BaseModel):
         pong_timeout: Seconds for the answer to one.
         max_message_bytes: Limit of one incoming message.
         max_channels: Subscriptions of one connection.
+        recovery_max_publication_limit: Publications that a client is resumed with; one that
+            missed more is told so.
+        history_max_publication_limit: Publications in one answer to `history`.
+        presence_ttl_seconds: How long a gateway's entries in presence outlive its last sign of
+            life.
+        presence_max_clients: Connections in one answer to `presence`; a channel that has more is
+            answered error 106, while `presence_stats` still counts them.
+        last_seen_users: How many users' last connection is remembered; where it is not 0, users
+            may ask for it by the rpc method `last_seen`.
+        position_check_seconds: Seconds between looks whether a silent channel has moved on.
+        commands_per_second: What one connection may send in the long run; 0 for no limit.
+        commands_burst: ... and at once. Beyond it commands fail, and beyond twice as many
+            the connection is closed.
+        user_commands_per_second: The same for all of a user's connections to this process.
+        user_commands_burst: ... and at once.
         max_queue_bytes: What may wait for a peer that reads too slowly.
         max_stall_seconds: How long a peer may not read at all.
         max_unauthenticated: Sockets that have not said who they are, in this process.
@@ -124,8 +178,13 @@ class Settings(BaseModel):
     max_token_seconds: int = Field(default=86_400, ge=60)
     origins: Names = (_LOOPBACK_FRONT,)
     redis_url: SecretStr | None = None
+    revocations_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
+    revocation_stale_seconds: float = Field(default=10, ge=2, le=3600)
     channels_file: Path | None = None
     hooks: str = Field(default="", pattern=r"^$|^[\w.]+:\w+$")
+    hook_timeout_seconds: Seconds = 10
+    hmac_secret: SecretStr | None = None
+    insecure: bool = False
     trusted_proxies: Networks = ()
     query_token: bool = False
     drain_seconds: float = Field(default=20, ge=0, le=3600)
@@ -135,18 +194,55 @@ class Settings(BaseModel):
     pong_timeout: Seconds = 8
     max_message_bytes: int = Field(default=65_536, ge=1024, le=2**24)
     max_channels: int = Field(default=128, ge=1)
+    recovery_max_publication_limit: int = Field(default=300, ge=1, le=10_000)
+    history_max_publication_limit: int = Field(default=300, ge=1, le=10_000)
+    presence_ttl_seconds: float = Field(default=60, ge=1, le=3600)
+    presence_max_clients: int = Field(default=1000, ge=1, le=100_000)
+    last_seen_users: int = Field(default=0, ge=0, le=10_000_000)
+    position_check_seconds: Seconds = 40
+    commands_per_second: float = Field(default=1000, ge=0, le=1_000_000)
+    commands_burst: int = Field(default=10_000, ge=1, le=1_000_000)
+    user_commands_per_second: float = Field(default=5000, ge=0, le=1_000_000)
+    user_commands_burst: int = Field(default=20_000, ge=1, le=1_000_000)
     max_queue_bytes: int = Field(default=1_048_576, ge=65_536)
     max_stall_seconds: Seconds = 10
     max_unauthenticated: int = Field(default=10_000, ge=1)
     max_unauthenticated_per_address: int = Field(default=1_000, ge=1)
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
 
-    @field_validator("issuers")
-    @classmethod
-    def _some_issuer(cls, issuers: tuple[IssuerEntry, ...]) -> tuple[IssuerEntry, ...]:
-        if not issuers:
-            raise ValueError("must name at least one issuer")
-        return issuers
+    @model_validator(mode="after")
+    def _some_issuer(self) -> Self:
+        if not self.issuers and self.hmac_secret is None and not self.insecure:
+            raise ConfigurationError(
+                "GATEWAY_ISSUERS: must name at least one issuer, or GATEWAY_HMAC_SECRET be set"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _secret_is_one(self) -> Self:
+        if self.hmac_secret is None or self.insecure:
+            return self
+        if len(self.hmac_secret.get_secret_value().encode()) < _MIN_SECRET_BYTES:
+            raise ConfigurationError(
+                f"GATEWAY_HMAC_SECRET: must be at least {_MIN_SECRET_BYTES} bytes long"
+            )
+        if not all(entry.user_prefix for entry in self.issuers):
+            # One user's id could be another's at an issuer.
+            raise ConfigurationError(
+                "GATEWAY_HMAC_SECRET: beside it every issuer in GATEWAY_ISSUERS needs a user_prefix"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _insecure_stays_here(self) -> Self:
+        for name in ("bind", "internal_bind"):
+            for host, _ in getattr(self, name):
+                if self.insecure and not _is_loopback(host):
+                    raise ConfigurationError(
+                        f"GATEWAY_INSECURE: not with {PREFIX}{name.upper()} on {host}, which is "
+                        "not a loopback address"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _pong_before_ping(self) -> Self:
@@ -154,6 +250,19 @@ class Settings(BaseModel):
             raise ConfigurationError(
                 "GATEWAY_PONG_TIMEOUT: must be less than GATEWAY_PING_INTERVAL "
                 f"({self.pong_timeout:g} >= {self.ping_interval:g})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _revocations_can_be_read(self) -> Self:
+        logs = [entry.revocations for entry in self.issuers if entry.revocations is not None]
+        if len(set(logs)) < len(logs):
+            raise ConfigurationError("GATEWAY_ISSUERS: each issuer needs revocations of its own")
+        if REDIS in logs and self.redis_url is None:
+            raise ConfigurationError("GATEWAY_REDIS_URL: needed, an issuer's revocations are there")
+        if set(logs) - {REDIS} and self.revocations_key is None:
+            raise ConfigurationError(
+                "GATEWAY_REVOCATIONS_KEY: needed, an issuer's revocations are at a URL"
             )
         return self
 

@@ -47,7 +47,7 @@ class Receiver(Protocol):
     def drained(self) -> None:
         """The peer reads again."""
 
-    def failed(self, code: DisconnectCode, detail: str) -> None:
+    def failed(self, code: DisconnectCode | int, detail: str) -> None:
         """The peer broke RFC 6455; the transport closes with this code."""
 
     def lost(self, code: int) -> None:

@@ -16,36 +16,29 @@ A refusal is one ``InvalidToken`` with a word for metrics, whatever went wrong i
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
+from ws_gateway.claims import read_channels, read_date, read_info, read_text
 from ws_gateway.credentials import Credentials
 from ws_gateway.exceptions import ConfigurationError, InvalidToken, TokenExpired
 from ws_gateway.handshake import check_origins
+from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.jwks import Fetch, JWKSCache, SigningKey, fetch_document
+from ws_gateway.jws import MAX_TOKEN_CHARACTERS, Parsed, parse
+from ws_gateway.revocations.deny_set import Kind
+from ws_gateway.revocations.log import RevocationLog
 
 __all__ = ["Issuer", "Verifier"]
 
-MAX_TOKEN_CHARACTERS = 4096
-MAX_TEXT_CHARACTERS = 255
-MAX_INFO_BYTES = 1024
-MAX_CHANNELS = 128
-_MAX_DATE = 2**53  # the integers JSON carries safely (RFC 8259 section 6)
-
-# The header is at most 512 bytes, so that it cannot be nested deeply.
-_COMPACT = re.compile(r"([A-Za-z0-9_-]{2,683})\.([A-Za-z0-9_-]{2,})\.([A-Za-z0-9_-]{20,})")
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # RFC 6749 section 3.3: one blank between two scopes, none around them.
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
-# Control characters, and surrogates, which no UTF-8 text can hold.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PREFIX = re.compile(r"[a-z0-9]{1,16}")
 _RFC9068_TYPE = "at+jwt"
 _RESERVED_PREFIX = "client"  # ``client:ID`` is a service; one letter must not make a user of it
@@ -62,7 +55,8 @@ class Issuer:
         user_prefix: Put in front of ``sub`` with a dot. With several issuers each needs its own,
             because ``sub`` is unique within one issuer only.
         revocations: Where it says which tokens have ended early: ``redis`` or a URL. None means
-            that expiry alone counts.
+            that expiry alone counts. The gateway follows it; a verifier of one's own does not
+            unless it is given the log.
         typ: Its tokens' ``typ``. With ``at+jwt`` the claims RFC 9068 requires are required.
         scope: The scope that opens a connection; empty if it has no such scope.
     """
@@ -74,6 +68,10 @@ class Issuer:
     revocations: str | None = None
     typ: str = _RFC9068_TYPE
     scope: str = "connect"
+
+    def user(self, subject: str) -> str:
+        """Return how one of its users is called here."""
+        return f"{self.user_prefix}.{subject}" if self.user_prefix else subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +92,6 @@ class _Verified:
     keys: JWKSCache
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """A token's parts, none of which is believed yet."""
-
-    signed: bytes
-    signature: bytes
-    algorithm: str
-    typ: str
-    kid: str
-    issuer: str
-    claims: dict[str, Any]
-
-
 class Verifier:
     """Tells good access tokens from all others, for any number of issuers.
 
@@ -120,6 +105,9 @@ class Verifier:
         leeway_seconds: How far the issuer's clock may be off.
         cache_size: How many verified tokens are remembered until they expire.
         on_fetch: Told the issuer, and whether it was good, after each fetch of a key set.
+        hmac: Judges what is not of the issuers' profile; such tokens are refused if None.
+        revocations: The logs that somebody follows, by issuer. Of an issuer without one, expiry
+            alone counts.
 
     Raises:
         ConfigurationError: The issuers cannot be told apart, or an entry is malformed.
@@ -137,6 +125,8 @@ class Verifier:
         leeway_seconds: int = 5,
         cache_size: int = 10_000,
         on_fetch: Callable[[str, bool], None] | None = None,
+        hmac: HMACTokens | None = None,
+        revocations: Mapping[str, RevocationLog] | None = None,
     ) -> None:
         self.issuers = tuple(issuers)
         self.origins = check_origins(origins)
@@ -146,6 +136,7 @@ class Verifier:
         self._leeway_seconds = leeway_seconds
         self._cache_size = cache_size
         self._verified: dict[bytes, _Verified] = {}
+        self._revocations = revocations or {}
         self._trusted = {
             issuer.issuer: _Trust(
                 issuer=issuer,
@@ -160,6 +151,8 @@ class Verifier:
             )
             for issuer in self.issuers
         }
+        self._hmac = hmac
+        self._types = frozenset().union(*(trust.types for trust in self._trusted.values()))
 
     @property
     def ready(self) -> bool:
@@ -179,7 +172,13 @@ class Verifier:
 
     def required_scope(self, credentials: Credentials) -> str:
         """Return the scope these credentials need to connect; empty if none."""
-        return self._trusted[credentials.issuer].issuer.scope
+        trust = self._trusted.get(credentials.issuer)
+        return "" if trust is None else trust.issuer.scope
+
+    def revoked(self, credentials: Credentials) -> Kind | None:
+        """Say by what credentials that were verified before are denied now, None if by nothing."""
+        log = self._revocations.get(credentials.issuer)
+        return None if log is None else log.find(credentials)
 
     async def verify(self, token: str) -> Credentials:
         """Return what a good access token says.
@@ -188,8 +187,10 @@ class Verifier:
 
         Raises:
             InvalidToken: It is not accepted.
-            TokenExpired: It was good once.
+            TokenExpired: It was good once; TokenRevoked: and might have been longer.
+            SessionEnded: It was good once, and no other of its session is any more.
             KeysUnavailable: The issuer's keys cannot be had now.
+            RevocationsUnavailable: Nor what it has revoked.
         """
         # Nothing may cost more than a few microseconds before these two tests.
         if type(token) is not str or len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
@@ -204,29 +205,57 @@ class Verifier:
                 self._now() < credentials.expires_at + self._leeway_seconds
                 and verified.keys.cached(verified.key.kid) is verified.key
             ):
+                self._check_revoked(credentials)
                 return credentials
             del self._verified[digest]
 
-        parsed = _parse(token)
-        trust = self._trusted.get(parsed.issuer)
-        if trust is None:
-            raise InvalidToken("issuer")
-        if parsed.typ.lower() not in trust.types:
-            raise InvalidToken("typ")
-        key = await trust.keys.find(parsed.kid)
+        parsed = parse(token)
+        if self._hmac is not None and not self._is_issuers(parsed.header):
+            return self._hmac.verify(parsed)
+        trust, kid = self._find_issuer(parsed)
+        key = await trust.keys.find(kid)
         if key is None:
             raise InvalidToken("unknown_kid")
         credentials = self._judge(parsed, key, trust.issuer)
         self._remember(digest, _Verified(credentials, key, trust.keys))
+        # The last thing: between this and the caller nothing can be revoked.
+        self._check_revoked(credentials)
         return credentials
 
-    def _judge(self, parsed: _Parsed, key: SigningKey, issuer: Issuer) -> Credentials:
+    def _check_revoked(self, credentials: Credentials) -> None:
+        log = self._revocations.get(credentials.issuer)
+        if log is not None:
+            log.check(credentials)
+
+    def _is_issuers(self, header: Mapping[str, Any]) -> bool:
+        """Whether a token is of the issuers' profile; ``alg`` alone never says."""
+        typ = header.get("typ")
+        return "kid" in header and isinstance(typ, str) and typ.lower() in self._types
+
+    def _find_issuer(self, parsed: Parsed) -> tuple[_Trust, str]:
+        """Return who has issued a token and with which key, by its own account."""
+        header, issuer = parsed.header, parsed.claims.get("iss")
+        algorithm, typ, kid = header.get("alg"), header.get("typ"), header.get("kid")
+        if not isinstance(algorithm, str):
+            raise InvalidToken("alg")
+        if not isinstance(typ, str):
+            raise InvalidToken("typ")
+        if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
+            raise InvalidToken("kid")
+        trust = self._trusted.get(issuer) if isinstance(issuer, str) else None
+        if trust is None:
+            raise InvalidToken("issuer")
+        if typ.lower() not in trust.types:
+            raise InvalidToken("typ")
+        return trust, kid
+
+    def _judge(self, parsed: Parsed, key: SigningKey, issuer: Issuer) -> Credentials:
         """Return what a token says that ``key`` signed and whose claims are in order."""
-        if parsed.algorithm != key.algorithm:
+        if parsed.header["alg"] != key.algorithm:
             raise InvalidToken("alg")
         try:
             signed = key.key.verify(parsed.signed, parsed.signature)
-            credentials = self._read_claims(parsed.claims, issuer) if signed else None
+            credentials = self._read_claims(parsed.claims, issuer, key.kid) if signed else None
         except InvalidToken:
             raise
         except Exception:  # noqa: BLE001  # no token raises anything else, or a library's words
@@ -245,14 +274,14 @@ class Verifier:
             del self._verified[next(iter(self._verified))]
         self._verified[digest] = verified
 
-    def _read_claims(self, claims: dict[str, Any], issuer: Issuer) -> Credentials:
+    def _read_claims(self, claims: dict[str, Any], issuer: Issuer, kid: str) -> Credentials:
         """Return what the claims of a rightly signed token say; expiry is judged elsewhere."""
         strict = issuer.typ.lower() == _RFC9068_TYPE
-        expires_at, issued_at = _date(claims, "exp"), _date(claims, "iat")
+        expires_at, issued_at = read_date(claims, "exp"), read_date(claims, "iat")
         latest = self._now() + self._leeway_seconds
         if issued_at > latest:
             raise InvalidToken("iat")
-        if "nbf" in claims and _date(claims, "nbf") > latest:
+        if "nbf" in claims and read_date(claims, "nbf") > latest:
             raise InvalidToken("nbf")
         if not 0 < expires_at - issued_at <= self._max_token_seconds:
             raise InvalidToken("lifetime")
@@ -261,17 +290,20 @@ class Verifier:
         if "cnf" in claims:
             # The token is bound to a key (RFC 7800) whose possession is not proved here.
             raise InvalidToken("cnf")
-        subject = _text(claims, "sub")
+        subject = read_text(claims, "sub")
         return Credentials(
-            user=f"{issuer.user_prefix}.{subject}" if issuer.user_prefix else subject,
-            client_id=_text(claims, "client_id") if strict or "client_id" in claims else "",
+            user=issuer.user(subject),
+            client_id=read_text(claims, "client_id") if strict or "client_id" in claims else "",
             scopes=_scopes(claims, required=strict or bool(issuer.scope)),
             expires_at=float(expires_at),
-            jti=_text(claims, "jti"),
-            sid=_text(claims, "sid") if "sid" in claims else "",
+            jti=read_text(claims, "jti"),
+            sid=read_text(claims, "sid") if "sid" in claims else "",
             issuer=issuer.issuer,
-            info=_info(claims["info"]) if "info" in claims else None,
-            channels=_channels(claims["channels"]) if "channels" in claims else (),
+            info=read_info(claims["info"]) if "info" in claims else None,
+            channels=read_channels(claims["channels"]) if "channels" in claims else (),
+            subject=subject,
+            issued_at=issued_at,
+            kid=kid,
         )
 
 
@@ -303,90 +335,6 @@ def _report_to(
     return None if on_fetch is None else lambda good: on_fetch(issuer, good)
 
 
-def _parse(token: str) -> _Parsed:
-    """Return the parts of a canonical compact JWS (RFC 7515 section 7.1)."""
-    match = _COMPACT.fullmatch(token)
-    if match is None:
-        raise InvalidToken("malformed")
-    try:
-        header = _read_object(_decode(match[1]))
-        claims = _read_object(_decode(match[2]))
-        signature = _decode(match[3])
-    except Exception:  # noqa: BLE001  # among them RecursionError, from a deeply nested payload
-        raise InvalidToken("malformed") from None
-    if not header.keys() <= {"alg", "typ", "kid"}:
-        # Above all ``crit``, which asks to be refused where it is not understood (RFC 7515 section
-        # 4.1.11), and everything that would bring its own key.
-        raise InvalidToken("header")
-    algorithm, typ, kid = header.get("alg"), header.get("typ"), header.get("kid")
-    if not isinstance(algorithm, str):
-        raise InvalidToken("alg")
-    if not isinstance(typ, str):
-        raise InvalidToken("typ")
-    if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
-        raise InvalidToken("kid")
-    issuer = claims.get("iss")
-    if not isinstance(issuer, str):
-        raise InvalidToken("issuer")
-    signed = token[: match.end(2)].encode("ascii")
-    return _Parsed(signed, signature, algorithm, typ, kid, issuer, claims)
-
-
-def _decode(segment: str) -> bytes:
-    """Decode base64url, accepting only the one way to write these bytes (RFC 4648 section 3.5)."""
-    decoded = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment.encode("ascii"):
-        raise ValueError("not canonical")
-    return decoded
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build an object whose names occur once (RFC 7519 section 4, RFC 7515 section 4)."""
-    built = dict(pairs)
-    if len(built) < len(pairs):
-        raise ValueError("duplicate name")
-    return built
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-# Prepared once; NaN and Infinity are no JSON.
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
-
-
-def _read_object(text: bytes) -> dict[str, Any]:
-    # ``json.loads`` would guess UTF-16 from bytes.
-    parsed = _DECODER.decode(str(text, "utf-8"))
-    if not isinstance(parsed, dict):
-        raise ValueError("not an object")  # noqa: TRY004  # wrong data, not a wrong call
-    return parsed
-
-
-def _date(claims: Mapping[str, Any], name: str) -> int:
-    """Return a NumericDate, whole seconds only; a bool is an int to Python, but not here."""
-    value = claims.get(name)
-    if type(value) is not int or not 0 < value < _MAX_DATE:
-        raise InvalidToken(name)
-    return value
-
-
-def _is_text(value: object) -> bool:
-    return (
-        isinstance(value, str)
-        and 0 < len(value) <= MAX_TEXT_CHARACTERS
-        and _UNPRINTABLE.search(value) is None
-    )
-
-
-def _text(claims: Mapping[str, Any], name: str) -> str:
-    value = claims.get(name)
-    if not _is_text(value):
-        raise InvalidToken(name)
-    return str(value)
-
-
 def _has_audience(value: object, audience: str) -> bool:
     """Tell whether we are meant; one name may stand alone (RFC 7519 section 4.1.3)."""
     if isinstance(value, str):
@@ -401,24 +349,3 @@ def _scopes(claims: Mapping[str, Any], *, required: bool) -> frozenset[str]:
     if not isinstance(value, str) or _SCOPE.fullmatch(value) is None:
         raise InvalidToken("scope")
     return frozenset(value.split(" "))
-
-
-def _info(value: object) -> bytes:
-    """Return the claim as compact JSON, ready to be copied into what others are sent."""
-    if not isinstance(value, dict):
-        raise InvalidToken("info")
-    try:
-        # Refused here: 1e999, which became infinity, and surrogates, which are no UTF-8.
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        info = text.encode("utf-8")
-    except ValueError:
-        raise InvalidToken("info") from None
-    if len(info) > MAX_INFO_BYTES:
-        raise InvalidToken("info")
-    return info
-
-
-def _channels(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MAX_CHANNELS or not all(map(_is_text, value)):
-        raise InvalidToken("channels")
-    return tuple(dict.fromkeys(value))

@@ -9,9 +9,10 @@ import ipaddress
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import pytest
 from cryptography import x509
@@ -23,7 +24,15 @@ from msgspec import Raw
 from prometheus_client import CollectorRegistry
 from typing_extensions import override
 
-from ws_gateway.broker.base import Published
+from ws_gateway.broker.base import (
+    PLAIN,
+    POSITION_ONLY,
+    History,
+    HistoryFilter,
+    Position,
+    Published,
+    PublishOptions,
+)
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.channels import Channels
 from ws_gateway.connection import Connection
@@ -33,8 +42,10 @@ from ws_gateway.frames import PING, TEXT, split
 from ws_gateway.hooks import Hooks
 from ws_gateway.metrics import Metrics
 from ws_gateway.node import Node
-from ws_gateway.protocol.codec import JSON
+from ws_gateway.presence.memory import MemoryPresence
+from ws_gateway.protocol.codec import JSON, Codec
 from ws_gateway.protocol.messages import Publication
+from ws_gateway.revocations.deny_set import DenySet, Kind
 from ws_gateway.session import SessionLimits
 from ws_gateway.writer import WriteLimits
 
@@ -61,7 +72,29 @@ allow_publish_for_subscriber = true
 allow_publish_for_client = true
 
 [namespaces.staff]
+
+[namespaces.objects]
+publication_data_format = "json_object"
+allow_publish_for_client = true
+
+[namespaces.bytes]
+publication_data_format = "binary"
+allow_subscribe_for_client = true
+allow_publish_for_client = true
 """
+
+
+Result = TypeVar("Result")
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run to its end what has nothing to wait for."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    raise AssertionError("it waits")
 
 
 class Alarm:
@@ -190,18 +223,33 @@ class HeldBroker(MemoryBroker):
             super().unsubscribe(channel)
 
     @override
-    async def publish(self, channel: str, publication: Publication) -> Published:
+    async def publish(
+        self, channel: str, publication: Publication, options: PublishOptions = PLAIN
+    ) -> Published:
         self.requests.append(("publish", channel))
-        receivers = 0
+        published: list[Published] = []
+        await self._request(
+            lambda: published.append(run(MemoryBroker.publish(self, channel, publication, options)))
+        )
+        return published[0]
 
-        def deliver() -> None:
-            nonlocal receivers
-            if self._handler is not None and channel in self._channels:
-                self._handler(channel, publication)
-                receivers = 1
-
-        await self._request(deliver)
-        return Published(offset=0, epoch="", receivers=receivers)
+    @override
+    async def history(
+        self,
+        channel: str,
+        wanted: HistoryFilter = POSITION_ONLY,
+        *,
+        meta_ttl: float = 0,
+        seen: Position | None = None,
+    ) -> History:
+        self.requests.append(("history", channel))
+        found: list[History] = []
+        await self._request(
+            lambda: found.append(
+                run(MemoryBroker.history(self, channel, wanted, meta_ttl=meta_ttl, seen=seen))
+            )
+        )
+        return found[0]
 
     async def _request(self, perform: Callable[[], None]) -> None:
         if self.held:
@@ -248,6 +296,7 @@ class Tokens:
         self.gate: asyncio.Event | None = None
         self.required = "connect"
         self.asked: list[str] = []
+        self.denied = DenySet()
 
     async def verify(self, token: str) -> Credentials:
         """Look the token up, once the gate is open."""
@@ -262,6 +311,10 @@ class Tokens:
     def required_scope(self, _credentials: Credentials) -> str:
         """See Verifier."""
         return self.required
+
+    def revoked(self, credentials: Credentials) -> Kind | None:
+        """See Verifier."""
+        return self.denied.find(credentials)
 
 
 class Peer(NamedTuple):
@@ -324,12 +377,13 @@ class Gateway:
         credentials: Credentials | None = None,
         *,
         pings_seen: bool = True,
+        codec: Codec = JSON,
         **options: Any,  # noqa: ANN401 - Connection's own
     ) -> Peer:
         """Open a connection."""
         transport = RecordingTransport(frame_pings=pings_seen)
         connection = Connection(
-            transport, node=self.node, codec=JSON, credentials=credentials, **options
+            transport, node=self.node, codec=codec, credentials=credentials, **options
         )
         return Peer(connection, transport)
 
@@ -347,8 +401,9 @@ class Gateway:
         await settle()
 
     def publish(self, channel: str, data: object) -> None:
-        """Let a publication come from elsewhere."""
-        self.node.on_publication(channel, Publication(data=raw(data)))
+        """Let a publication come from elsewhere; bytes are one that is no JSON."""
+        payload = Raw(data) if isinstance(data, bytes) else raw(data)
+        self.node.on_publication(channel, Publication(data=payload))
 
     async def check_nothing_left(self) -> None:
         """End what is open; then nothing of it may remain anywhere."""
@@ -360,8 +415,15 @@ class Gateway:
         gc.collect(1)
         await settle()
         assert not self.node._members
+        assert not len(self.node.users)
+        assert not len(self.node._eviction)
         assert not len(self.node.hub)
         assert not self.node.hub.subscriptions
+        assert not self.node.hub._watchers
+        assert not self.node.hub._ahead
+        assert not self.node.hub._filters
+        assert not self.node.hub._numbers
+        assert not len(self.node.presence)
         assert not self.broker.channels
         assert not len(self.node.timers)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -410,38 +472,50 @@ def bob(make_credentials: Callable[..., Credentials]) -> Credentials:
     return make_credentials("bob")
 
 
+def build_gateway(
+    fake_loop: FakeLoop,
+    *,
+    hooks: Hooks | None = None,
+    channels: str = CHANNELS,
+    insecure: bool = False,
+    node_options: dict[str, Any] | None = None,
+    **limits: Any,  # noqa: ANN401 - SessionLimits' own
+) -> Gateway:
+    """Make a gateway, for whoever checks himself what is left of it."""
+    broker, tokens = HeldBroker(), Tokens()
+    node = Node(
+        broker=broker,
+        presence=MemoryPresence(users=10, clock=lambda: WALL_TIME + fake_loop.now - 1000),
+        channels=replace(Channels.from_toml(channels), insecure=insecure),
+        hooks=hooks,
+        verify=tokens.verify,
+        required_scope=tokens.required_scope,
+        metrics=Metrics(CollectorRegistry(), "test"),
+        session_limits=SessionLimits(**limits),
+        write_limits=WriteLimits(max_queue_bytes=10_000, max_stall_seconds=5),
+        max_message_bytes=1000,
+        version="test 1",
+        loop=fake_loop.loop,
+        clock=lambda: WALL_TIME + fake_loop.now - 1000,
+        revoked=tokens.revoked,
+        **(node_options or {}),
+    )
+    broker._handler = node.on_publication
+    broker._changed = node.hub.announce
+    gateway = Gateway(node, fake_loop, broker, tokens)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: gateway.faults.append(context))
+    return gateway
+
+
 @pytest.fixture
 async def make_gateway(fake_loop: FakeLoop) -> AsyncIterator[Callable[..., Gateway]]:
     """A factory of gateways that are checked for leftovers after the test."""
     gateways: list[Gateway] = []
 
-    def make(
-        *,
-        hooks: Hooks | None = None,
-        channels: str = CHANNELS,
-        **limits: Any,  # noqa: ANN401 - SessionLimits' own
-    ) -> Gateway:
-        broker, tokens = HeldBroker(), Tokens()
-        node = Node(
-            broker=broker,
-            channels=Channels.from_toml(channels),
-            hooks=hooks,
-            verify=tokens.verify,
-            required_scope=tokens.required_scope,
-            metrics=Metrics(CollectorRegistry(), "test"),
-            session_limits=SessionLimits(**limits),
-            write_limits=WriteLimits(max_queue_bytes=10_000, max_stall_seconds=5),
-            max_message_bytes=1000,
-            version="test 1",
-            loop=fake_loop.loop,
-            clock=lambda: WALL_TIME + fake_loop.now - 1000,
-        )
-        broker._handler = node.on_publication
-        gateway = Gateway(node, fake_loop, broker, tokens)
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _loop, context: gateway.faults.append(context))
-        gateways.append(gateway)
-        return gateway
+    def make(**options: Any) -> Gateway:  # noqa: ANN401 - build_gateway's own
+        gateways.append(build_gateway(fake_loop, **options))
+        return gateways[-1]
 
     yield make
     for gateway in gateways:

@@ -81,10 +81,11 @@ class Recorder:
         """See Receiver."""
         self._note("drained", None)
 
-    def failed(self, code: DisconnectCode, detail: str) -> None:
+    def failed(self, code: DisconnectCode | int, detail: str) -> None:
         """See Receiver."""
         del detail
         self._note("failed", code)
+        assert isinstance(code, DisconnectCode)
         self.transport.close(code, code.reason)
 
     def lost(self, code: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI, HTTPException
 from jose import jwk
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
+from tests.ws_gateway.hmac_backend import SECRET, sign
 from ws_gateway import app as composition, verifier
 from ws_gateway.app import (
     Gateway,
@@ -25,9 +29,13 @@ from ws_gateway.app import (
     create_standalone_app,
     open_gateway,
 )
-from ws_gateway.exceptions import ConfigurationError
-from ws_gateway.settings import Settings
+from ws_gateway.exceptions import ConfigurationError, InvalidToken
+from ws_gateway.rate_limit import Rate
+from ws_gateway.revocations.log import RevocationLog
+from ws_gateway.revocations.poll import PollReader
+from ws_gateway.settings import IssuerEntry, Settings
 
+PAGE = (Path(__file__).parents[2] / "docs" / "revocations.md").read_text("utf-8")
 KEY = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
 ENTRY = {"issuer": "https://a.example", "jwks_url": "https://a.example/k", "audience": "us"}
 
@@ -72,6 +80,17 @@ async def keys(gateway: Gateway) -> None:
     """Wait until the issuers' keys are known."""
     while not gateway.verifier.ready:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
+
+
+def samples(gateway: Gateway) -> dict[str, float]:
+    """Read the metrics without labels."""
+    text = generate_latest(gateway.metrics.registry).decode()
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.labels
+    }
 
 
 async def refusal(**settings: Any) -> str:  # noqa: ANN401 - settings of all types
@@ -153,6 +172,66 @@ class TestStart:
             assert gateway.node.max_message_bytes == 2048
             assert gateway.node.hooks is None
 
+    async def test_settings_of_hooks_and_paces_reach_them(self) -> None:
+        """The module's own timeout would have the last word."""
+        settings = Settings(
+            hooks="infra.demo.hooks:hooks",
+            hook_timeout_seconds=3,
+            commands_per_second=5,
+            commands_burst=7,
+            user_commands_per_second=0,
+        )
+        async with open_gateway(settings) as gateway:
+            hooks = gateway.node.hooks
+
+            assert hooks is not None
+            assert hooks._calls.timeout_seconds == 3
+            assert gateway.node.command_rate == Rate(per_second=5, burst=7)
+            assert gateway.node.paces.enter("alice") is None
+
+    async def test_tokens_of_the_secret_are_accepted_beside_an_issuers(self) -> None:
+        """Connection and subscription tokens; an issuer's users are not theirs."""
+        entry = IssuerEntry(**ENTRY, user_prefix="corp")
+        settings = Settings(issuers=(entry,), hmac_secret=SecretStr(SECRET.decode()))
+        async with open_gateway(settings) as gateway:
+            credentials = await gateway.verifier.verify(sign({"sub": "42"}))
+
+            assert credentials.user == "42"
+            assert gateway.node.required_scope(credentials) == ""
+            assert gateway.node._subscription_tokens is not None
+            assert gateway.node._subscription_tokens.verify(sign({"channel": "a"})).channel == "a"
+            with pytest.raises(InvalidToken, match="sub"):
+                await gateway.verifier.verify(sign({"sub": "corp.42"}))
+
+    async def test_without_a_secret_they_are_not(self) -> None:
+        """And no subscription token is."""
+        async with open_gateway(Settings()) as gateway:
+            assert gateway.node._subscription_tokens is None
+            with pytest.raises(InvalidToken):
+                await gateway.verifier.verify(sign({"sub": "42"}))
+
+    async def test_insecure_is_said_again_and_again(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """So that nobody forgets it."""
+        said = asyncio.Semaphore(0)
+
+        def note(_record: logging.LogRecord) -> bool:
+            said.release()
+            return True
+
+        monkeypatch.setattr(composition, "_WARN_SECONDS", 0.001)
+        composition.logger.addFilter(note)
+
+        async with open_gateway(Settings(insecure=True)) as gateway:
+            for _ in range(3):
+                await asyncio.wait_for(said.acquire(), 10)
+            assert gateway.node.channels.insecure
+        composition.logger.removeFilter(note)
+
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert all(record.message.startswith("GATEWAY_INSECURE") for record in caplog.records)
+
     async def test_nothing_is_left_running(self, publisher: Publisher) -> None:
         """Neither with an issuer that is up nor with one that is not."""
         for publisher.up in (True, False):
@@ -180,7 +259,12 @@ class TestReadiness:
             after = await http.get("/health/ready")
 
         assert before.status_code == 503
-        assert before.json()["conditions"] == {"broker": True, "keys": False, "not_draining": True}
+        assert before.json()["conditions"] == {
+            "broker": True,
+            "keys": False,
+            "revocations": True,
+            "not_draining": True,
+        }
         assert after.status_code == 200
 
     async def test_gateway_is_not_ready_without_its_broker(self, opened: Gateway) -> None:
@@ -188,7 +272,44 @@ class TestReadiness:
         await keys(opened)
         await opened.node.broker.stop()
 
-        assert opened.conditions() == {"broker": False, "keys": True, "not_draining": True}
+        assert opened.conditions() == {
+            "broker": False,
+            "keys": True,
+            "revocations": True,
+            "not_draining": True,
+        }
+
+    async def test_gateway_is_not_ready_before_it_has_read_the_revocations(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Promise 2; and it says how long it has known nothing."""
+        started = asyncio.Event()
+
+        async def follow(_self: object, _log: RevocationLog) -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(PollReader, "follow", follow)
+        entry = IssuerEntry(**ENTRY, revocations="https://a.example/revocations")
+        settings = Settings(issuers=(entry,), revocations_key=SecretStr("k" * 32))
+        async with open_gateway(settings) as gateway:
+            await keys(gateway)
+            await started.wait()
+            (log,) = gateway.revocations.values()
+            before = gateway.conditions()
+            log.read(log.now())
+
+            assert not before["revocations"]
+            assert gateway.conditions()["revocations"]
+            shown = samples(gateway)
+            assert shown["gateway_revocation_readable"] == 1
+            assert shown["gateway_revocation_lag_seconds"] < 10
+            assert set(re.findall(r"^\| `(gateway_\w+)`", PAGE, re.MULTILINE)) == {
+                name
+                for name in shown
+                if name.startswith("gateway_revocation_") and not name.endswith("_created")
+            }
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     async def test_gateway_that_drains_is_not_ready(self, opened: Gateway) -> None:
         """But alive."""
@@ -343,3 +464,8 @@ class TestStandalone:
 
         with pytest.raises(ConfigurationError, match="GATEWAY_COLOUR"):
             create_standalone_app()
+
+    def test_insecure_stops_it(self) -> None:
+        """Where the other server listens is not known here."""
+        with pytest.raises(ConfigurationError, match="GATEWAY_INSECURE: not under"):
+            create_standalone_app(Settings(insecure=True))

@@ -59,7 +59,7 @@ class Recorder:
         """See Receiver."""
         self.events.append(("drained", None))
 
-    def failed(self, code: DisconnectCode, detail: str) -> None:
+    def failed(self, code: DisconnectCode | int, detail: str) -> None:
         """See Receiver."""
         self.events.append(("failed", (code, detail)))
 
@@ -443,6 +443,17 @@ class TestConversation:
         offered = ["centrifuge-json", f"bearer.{mint('alice')}"]
         with client.websocket_connect(PATH, subprotocols=offered) as session:
             assert session.accepted_subprotocol == "centrifuge-json"
+
+    def test_protobuf_is_spoken_in_binary_messages(self, client: TestClient) -> None:
+        """Each reply is one."""
+        offered = ["centrifuge-protobuf", f"bearer.{mint('alice')}"]
+        with client.websocket_connect(PATH, subprotocols=offered) as session:
+            session.send_bytes(b"\x04\x08\x01\x22\x00\x04\x08\x02\x6a\x00")
+            connected, failed = session.receive_bytes(), session.receive_bytes()
+
+            assert connected[1:4] == b"\x08\x01\x2a"
+            assert failed[1:4] == b"\x08\x02\x12"
+            assert session.accepted_subprotocol == "centrifuge-protobuf"
 
     def test_drain_reaches_the_clients(self, make_app: Callable[..., FastAPI]) -> None:
         """When the application ends, its sockets are asked to come back."""

@@ -26,6 +26,8 @@ from ws_gateway.bearer import (
     Verifier,
 )
 from ws_gateway.exceptions import ConfigurationError, HandshakeRejected, InvalidToken
+from ws_gateway.revocations.deny_set import Kind, Revocation
+from ws_gateway.revocations.log import RevocationLog
 
 ORIGIN = "https://app.example.com"
 KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
@@ -42,7 +44,8 @@ def mint(**changes: object) -> str:
     claims: dict[str, Any] = {
         "iss": ISSUER.issuer,
         "aud": ["drawbridge"],
-        "exp": now + 600,
+        # Longer than all tests take: some tokens are made when this module is read.
+        "exp": now + 43_200,
         "iat": now,
         "jti": "token-1",
         "sub": "alice",
@@ -68,9 +71,23 @@ async def be_away(_url: str) -> bytes:
     raise OSError
 
 
-def make_verifier(fetch: Callable[[str], Awaitable[bytes]] = publish) -> Verifier:
+def make_verifier(
+    fetch: Callable[[str], Awaitable[bytes]] = publish,
+    revocations: dict[str, RevocationLog] | None = None,
+) -> Verifier:
     """Return a verifier of the one issuer."""
-    return Verifier([ISSUER], origins=[ORIGIN], fetch=fetch)
+    return Verifier([ISSUER], origins=[ORIGIN], fetch=fetch, revocations=revocations)
+
+
+def make_log(kind: Kind | None = None) -> RevocationLog:
+    """Return the issuer's log, unread, or with everything revoked in one way."""
+    log = RevocationLog(ISSUER.issuer, stale_seconds=10)
+    if kind is not None:
+        values = dict(zip(Kind, ("token-1", "session-1", "alice", "chat", "k"), strict=True))
+        soon = int(time.time()) + 600
+        log.add([Revocation(kind=kind, value=values[kind], before=soon, until=soon)])
+        log.read(log.now())
+    return log
 
 
 def make_app(**options: Any) -> FastAPI:  # noqa: ANN401
@@ -211,6 +228,25 @@ class TestRefusal:
         assert answer.status_code == 503
         assert answer.headers["Retry-After"] == "1"
 
+    def test_unread_revocations(self, app: FastAPI, client: TestClient, path: str) -> None:
+        """Nobody can tell whether the token is still good."""
+        app.state.verifier = make_verifier(revocations={ISSUER.issuer: make_log()})
+
+        answer = refusal(client, path, header(GOOD))
+
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+
+    @pytest.mark.parametrize("kind", list(Kind))
+    def test_revoked_token(self, app: FastAPI, client: TestClient, path: str, kind: Kind) -> None:
+        """J24: as any other bad token, before the upgrade."""
+        app.state.verifier = make_verifier(revocations={ISSUER.issuer: make_log(kind)})
+
+        answer = refusal(client, path, header(mint(sid="session-1")))
+
+        assert answer.status_code == 401
+        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+
     def test_token_in_the_url(self, client: TestClient, path: str) -> None:
         """W4: it is already in a log by now."""
         assert refusal(client, f"{path}?access_token={GOOD}", {}).status_code == 400
@@ -282,6 +318,14 @@ class TestBadCookie:
     def test_good_header_beside_it(self, client: TestClient) -> None:
         """Each other credential beats the cookie."""
         assert greeting(client, cookie("x", Origin=ORIGIN) | header(GOOD)) == "alice"
+
+    def test_revoked_cookie(self, app: FastAPI, client: TestClient) -> None:
+        """It counts as none: the page renews it, or shows the log-in."""
+        app.state.verifier = make_verifier(revocations={ISSUER.issuer: make_log(Kind.SUBJECT)})
+
+        answer = refusal(client, "/socket", cookie(GOOD, Origin=ORIGIN))
+
+        assert answer.headers["WWW-Authenticate"] == NO_TOKEN
 
     def test_unreachable_keys(self, app: FastAPI, client: TestClient) -> None:
         """The cookie may well be good."""

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ws_gateway.codes import DisconnectCode, ErrorCode
+from ws_gateway.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 
 MAX_REASON_BYTES = 123  # RFC 6455 section 5.5.1
 
@@ -36,6 +36,18 @@ class TestErrorCode:
         }
 
 
+class TestUnsubscribeCode:
+    """Protocol section 14.2."""
+
+    def test_numbers_and_reasons_are_the_protocols(self) -> None:
+        """SDKs subscribe again from 2500 on."""
+        assert {int(code): code.reason for code in UnsubscribeCode} == {
+            2000: "server unsubscribe",
+            2500: "insufficient state",
+            2501: "subscription expired",
+        }
+
+
 class TestDisconnectCode:
     """Protocol sections 14.3 and 15."""
 
@@ -47,7 +59,9 @@ class TestDisconnectCode:
             3001: "shutdown",
             3004: "internal server error",
             3005: "connection expired",
+            3006: "subscription expired",
             3008: "slow",
+            3010: "insufficient state",
             3011: "force reconnect",
             3012: "no pong",
             3013: "too many requests",
@@ -56,6 +70,7 @@ class TestDisconnectCode:
             3502: "stale",
             3503: "force disconnect",
             3505: "channel limit",
+            3506: "inappropriate protocol",
             3507: "permission denied",
             3508: "not available",
         }

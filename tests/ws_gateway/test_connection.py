@@ -10,21 +10,39 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from msgspec import Raw
 
-from tests.ws_gateway.conftest import WALL_TIME, Gateway, Peer, settle
+from tests.ws_gateway.any_conversation import AnyConversation
+from tests.ws_gateway.conftest import WALL_TIME, FakeLoop, Gateway, Peer, raw, settle
+from tests.ws_gateway.hmac_backend import SECRET, sign
+from ws_gateway.broker.base import Link
 from ws_gateway.codes import DisconnectCode
 from ws_gateway.connection import start
-from ws_gateway.credentials import Credentials
+from ws_gateway.credentials import Credentials, SubscriptionGrant
+from ws_gateway.eviction import CLOSES_PER_TURN
 from ws_gateway.exceptions import (
     BrokerUnavailable,
+    Disconnect,
     KeysUnavailable,
     ReplyError,
+    RevocationsUnavailable,
+    SessionEnded,
     TokenExpired,
+    TokenRevoked,
 )
-from ws_gateway.hooks import Caller, Hooks
+from ws_gateway.frames import BINARY, split
+from ws_gateway.hooks import Caller, ConnectAnswer, Hooks, PublishAnswer, SubscribeAnswer
+from ws_gateway.protocol import client_pb2 as pb
+from ws_gateway.protocol.codec import PROTOBUF
+from ws_gateway.protocol.messages import Publication
+from ws_gateway.rate_limit import Rate
+from ws_gateway.revocations.deny_set import Kind, Revocation
+from ws_gateway.subscription_tokens import SubscriptionTokens
 
 MakeCredentials = Callable[..., Credentials]
 MakeGateway = Callable[..., Gateway]
@@ -56,6 +74,122 @@ async def by_token(gateway: Gateway, credentials: Credentials) -> Peer:
     (reply,) = await peer.ask(CONNECT_BY_TOKEN)
     assert "connect" in reply
     return peer
+
+
+def send(peer: Peer, *commands: pb.Command) -> None:
+    """Send one Protobuf message of these commands, none longer than 127 bytes."""
+    parts = [command.SerializeToString() for command in commands]
+    peer.connection.receive(b"".join(bytes([len(part)]) + part for part in parts), binary=True)
+
+
+async def replies(peer: Peer) -> list[pb.Reply]:
+    """Return what has come since the last call; none of it longer than 127 bytes."""
+    await settle()
+    frames = list(split(b"".join(peer.transport.writes)))
+    peer.transport.writes.clear()
+    assert all(opcode == BINARY and content[0] == len(content) - 1 for opcode, content in frames)
+    return [pb.Reply.FromString(content[1:]) for _, content in frames]
+
+
+class TestProtobuf:
+    """The other encoding; everything else is the same."""
+
+    async def test_commands_are_answered_in_order(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """Several in one message, as the JavaScript SDK sends them."""
+        peer = gateway.open(alice, codec=PROTOBUF)
+
+        send(
+            peer,
+            pb.Command(id=1, connect={"name": "js"}),
+            pb.Command(id=2, subscribe={"channel": "room:1", "flag": 1}),
+            pb.Command(id=3, publish={"channel": "room:1", "data": b'{"a":1}'}),
+            pb.Command(id=4, unsubscribe={"channel": "room:1"}),
+        )
+        answers = await replies(peer)
+
+        connect, *rest = answers
+        assert connect.connect.client == peer.connection.client
+        assert connect.connect.subs.keys() == {"dm:#alice"}
+        assert (connect.connect.ping, connect.connect.pong) == (25, True)
+        assert [reply.id for reply in rest] == [2, 0, 3, 4]
+        assert [field.name for reply in rest for field, _ in reply.ListFields()] == [
+            *("id", "subscribe", "push", "id", "publish", "id", "unsubscribe")
+        ]
+        assert rest[1].push.pub.data == b'{"a":1}'
+        assert rest[1].push.pub.info.user == "alice"
+
+    async def test_ping_is_one_byte_and_so_is_the_pong(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """Section 6."""
+        peer = gateway.open(alice, codec=PROTOBUF)
+        send(peer, pb.Command(id=1, connect={}))
+        await replies(peer)
+
+        for _ in range(25):  # it comes after half an interval to a whole one
+            await gateway.advance(1)
+            if pings := await replies(peer):
+                break
+        else:
+            pytest.fail("no ping")
+        assert pings == [pb.Reply()]
+        send(peer, pb.Command())
+        await gateway.advance(9)
+
+        assert peer.closed is None
+        send(peer, pb.Command())
+        assert peer.closed == 3501
+
+    async def test_text_is_3501(self, gateway: Gateway, alice: Credentials) -> None:
+        """A text message in Protobuf mode."""
+        peer = gateway.open(alice, codec=PROTOBUF)
+
+        peer.send({"id": 1, "connect": {}})
+
+        assert peer.closed == 3501
+
+    async def test_both_encodings_in_one_channel(
+        self, gateway: Gateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """A payload is the same bytes for both."""
+        json_peer = await gateway.connect(bob)
+        await json_peer.ask(subscribe("room:1"))
+        peer = gateway.open(alice, codec=PROTOBUF)
+
+        send(
+            peer,
+            pb.Command(subscribe={"channel": "room:1"}),
+            pb.Command(publish={"channel": "room:1", "data": b'{"a":\n[1]}'}),
+        )
+        (reply,) = await json_peer.receive()
+
+        assert reply["push"]["pub"]["data"] == {"a": [1]}
+        (push,) = [reply.push for reply in await replies(peer)]
+        assert push.pub.data == b'{"a": [1]}'
+
+    @pytest.mark.parametrize("data", [b"\x00", b"", b'{"a":\n1}', b'"\xff"', b'1},"x":{"y":1'])
+    async def test_what_json_cannot_carry_is_3506_for_json_clients(
+        self, gateway: Gateway, alice: Credentials, bob: Credentials, data: bytes
+    ) -> None:
+        """Never broken JSON, nor anything said in the server's name; the others are served."""
+        json_peer = await gateway.connect(bob)
+        await json_peer.ask(subscribe("bytes:1"))
+        peer = gateway.open(alice, codec=PROTOBUF)
+
+        send(
+            peer,
+            pb.Command(subscribe={"channel": "bytes:1"}),
+            pb.Command(publish={"channel": "bytes:1", "data": b"1"}),
+            pb.Command(publish={"channel": "bytes:1", "data": data}),
+        )
+        received = await json_peer.receive()
+
+        assert [reply["push"]["pub"]["data"] for reply in received] == [1]
+        assert json_peer.closed == 3506
+        assert [reply.push.pub.data for reply in await replies(peer)] == [b"1", data]
+        assert peer.closed is None
 
 
 class TestConnect:
@@ -181,7 +315,13 @@ class TestConnect:
 
     @pytest.mark.parametrize(
         ("outcome", "code"),
-        [(TokenExpired(), 109), (KeysUnavailable("down"), 100), (BrokerUnavailable(), 100)],
+        [
+            (TokenExpired(), 109),
+            (TokenRevoked(), 109),
+            (KeysUnavailable("down"), 100),
+            (RevocationsUnavailable("stale"), 100),
+            (BrokerUnavailable(), 100),
+        ],
     )
     async def test_refused_connect_is_answered_and_followed_by_nothing(
         self, gateway: Gateway, alice: Credentials, outcome: Exception, code: int
@@ -1065,15 +1205,195 @@ class TestRefresh:
 
         assert (bad.closed, old.closed) == (3500, 3005)
 
-    async def test_unreachable_keys_are_100(self, gateway: Gateway, alice: Credentials) -> None:
+    async def test_revoked_token_is_3005_and_one_of_an_ended_session_3500(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """After the first a fresh token may be good."""
+        gateway.tokens.known |= {"revoked": TokenRevoked(), "ended": SessionEnded()}
+        revoked, ended = await by_token(gateway, alice), await by_token(gateway, alice)
+
+        await revoked.ask({"id": 2, "refresh": {"token": "revoked"}})
+        await ended.ask({"id": 2, "refresh": {"token": "ended"}})
+
+        assert (revoked.closed, ended.closed) == (3005, 3500)
+
+    @pytest.mark.parametrize("why", [KeysUnavailable("down"), RevocationsUnavailable("stale")])
+    async def test_unverifiable_token_is_100(
+        self, gateway: Gateway, alice: Credentials, why: Exception
+    ) -> None:
         """Temporary: nothing is said about the token."""
         peer = await by_token(gateway, alice)
-        gateway.tokens.known["new"] = KeysUnavailable("down")
+        gateway.tokens.known["new"] = why
 
         (reply,) = await peer.ask({"id": 2, "refresh": {"token": "new"}})
 
         assert reply == error(100, "internal server error", 2, temporary=True)
         assert peer.closed is None
+
+
+def revoke(gateway: Gateway, kind: Kind, value: str, *users: str) -> None:
+    """Revoke, as a log does that names these users, or nobody."""
+    entry = Revocation(kind=kind, value=value, before=int(WALL_TIME), until=int(WALL_TIME) + 600)
+    assert gateway.tokens.denied.add(entry, WALL_TIME)
+    gateway.node.revoked(users or None)
+
+
+class TestRevoked:
+    """J24 and W25: revoked while it is open, or on the way to be."""
+
+    @pytest.mark.parametrize(
+        ("kind", "value", "users", "code"),
+        [
+            (Kind.JTI, "t1", ("alice",), 3005),
+            (Kind.JTI, "t1", (), 3005),
+            (Kind.SID, "s1", ("alice",), 3500),
+            (Kind.SID, "s1", (), 3500),
+            (Kind.SUBJECT, "alice", ("alice",), 3500),
+            (Kind.CLIENT, "chat", (), 3500),
+            (Kind.KID, "k1", (), 3005),
+        ],
+    )
+    @pytest.mark.parametrize("way", ["handshake", "unconnected", "bare", "token"])
+    async def test_open_connection_is_closed_and_others_stay(
+        self,
+        *,
+        gateway: Gateway,
+        make_credentials: MakeCredentials,
+        way: str,
+        kind: Kind,
+        value: str,
+        users: tuple[str, ...],
+        code: int,
+    ) -> None:
+        """Whatever way it came in; nothing is delivered afterwards."""
+        told = {"client_id": "chat", "subject": "alice", "issued_at": int(WALL_TIME) - 5}
+        who = make_credentials("alice", jti="t1", sid="s1", kid="k1", **told)
+        if way == "token":
+            peer = await by_token(gateway, who)
+        elif way == "handshake":
+            peer = await gateway.connect(who)
+        else:
+            peer = gateway.open(who)
+            if way == "bare":
+                await peer.ask(subscribe("news"))
+        other = make_credentials(
+            "bob", subject="bob", client_id="cli", jti="t2", sid="s2", kid="k2"
+        )
+        stays, guest = await gateway.connect(other), gateway.open()
+
+        revoke(gateway, kind, value, *users)
+        await settle()
+        gateway.publish("dm:#alice", "late")
+
+        assert peer.closed == code
+        assert (stays.closed, guest.closed) == (None, None)
+        assert all(b"late" not in write for write in peer.transport.writes)
+
+    async def test_revocation_between_the_handshakes_check_and_the_connection(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """The entry found nobody to close; the connection is judged again when it joins."""
+        who = make_credentials("alice", sid="s1")
+        revoke(gateway, Kind.SID, "s1", "alice")
+        await settle()
+
+        peer = gateway.open(who)
+        await settle()
+
+        assert peer.closed == 3500
+        assert gateway.node._eviction.closed == 1
+
+    @pytest.mark.parametrize(("kind", "code"), [(Kind.JTI, 3005), (Kind.SID, 3500)])
+    async def test_revocation_while_connect_waits(
+        self, gateway: Gateway, make_credentials: MakeCredentials, kind: Kind, code: int
+    ) -> None:
+        """The token was good when it was verified; then the broker took its time."""
+        gateway.tokens.known["good"] = make_credentials("alice", jti="v", sid="v")
+        peer = gateway.open()
+        gateway.broker.held = True
+        peer.send(CONNECT_BY_TOKEN)
+        await settle()
+
+        revoke(gateway, kind, "v", "alice")
+        await settle()
+        gateway.broker.release()
+        await settle()
+
+        assert peer.closed == code
+
+    async def test_revocation_while_refresh_waits(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """The new token is revoked before the connection lives on it."""
+        peer = await by_token(gateway, make_credentials("alice", jti="old"))
+        gateway.tokens.known["new"] = make_credentials("alice", jti="new")
+        gateway.tokens.gate = asyncio.Event()
+        peer.send({"id": 2, "refresh": {"token": "new"}})
+        await settle()
+
+        revoke(gateway, Kind.JTI, "new", "alice")
+        await settle()
+        assert peer.closed is None
+        gateway.tokens.gate.set()
+        await settle()
+
+        assert peer.closed == 3005
+
+    async def test_old_token_means_nothing_after_a_refresh_but_its_session_does(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """The rotation of tokens ends no socket."""
+        peer = await by_token(gateway, make_credentials("alice", jti="old", sid="s1"))
+        gateway.tokens.known["new"] = make_credentials("alice", jti="new", sid="s1")
+        await peer.ask({"id": 2, "refresh": {"token": "new"}})
+
+        revoke(gateway, Kind.JTI, "old", "alice")
+        await settle()
+        assert peer.closed is None
+
+        revoke(gateway, Kind.SID, "s1", "alice")
+        await settle()
+        assert peer.closed == 3500
+
+    async def test_token_of_connect_replaces_the_cookie(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """The connection is the token's user's now, and no more the cookie's."""
+        gateway.tokens.known["good"] = make_credentials("bob", subject="bob", sid="s2")
+        peer = gateway.open(make_credentials("alice", subject="alice", sid="s1"))
+        await peer.ask(CONNECT_BY_TOKEN)
+
+        revoke(gateway, Kind.SUBJECT, "alice", "alice")
+        await settle()
+        assert peer.closed is None
+        assert list(gateway.node.users.connections("bob")) == [peer.connection]
+        assert "alice" not in gateway.node.users
+
+        revoke(gateway, Kind.SUBJECT, "bob", "bob")
+        await settle()
+        assert peer.closed == 3500
+
+    async def test_thousand_connections_leave_nothing_behind(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """Closed in batches; between two of them others are served."""
+        who = make_credentials("alice", sid="s1")
+        crowd = [gateway.open(who) for _ in range(1000)]
+        other = await gateway.connect(make_credentials("bob", sid="s2"))
+        revoke(gateway, Kind.SID, "s1", "alice")
+
+        stalls = []
+        while open_before := sum(peer.closed is None for peer in crowd):
+            gateway.publish("dm:#bob", "hi")
+            await asyncio.sleep(0)
+            stalls.append(open_before - sum(peer.closed is None for peer in crowd))
+
+        assert max(stalls) <= CLOSES_PER_TURN
+        assert {peer.closed for peer in crowd} == {3500}
+        assert gateway.node.metrics.disconnects == {3500: 1000}
+        assert other.closed is None
+        assert await other.receive()
+        assert len(gateway.node.users) == 1
 
 
 class TestHooks:
@@ -1556,3 +1876,1237 @@ class TestStart:
 
         assert task.cancelled()
         assert events == ["ended"]
+
+
+OPEN = """
+[client]
+allow_anonymous_connect = true
+
+[without_namespace]
+allow_subscribe_for_client = true
+allow_subscribe_for_anonymous = true
+allow_publish_for_subscriber = true
+allow_publish_for_anonymous = true
+
+[namespaces.users]
+allow_subscribe_for_client = true
+"""
+
+
+class TestGuests:
+    """``allow_anonymous_connect``: whoever has no token is the user ``""``."""
+
+    async def test_connect_without_a_token_is_a_guests(self, make_gateway: MakeGateway) -> None:
+        """It has no end, no personal channel, and what the file gives to guests."""
+        peer = make_gateway(channels=OPEN).open()
+
+        (connected,) = await peer.ask(CONNECT)
+        assert "error" not in connected
+        assert not {"expires", "ttl", "subs"} & connected["connect"].keys()
+        assert await peer.ask(subscribe("news")) == [{"id": 2, "subscribe": {}}]
+        assert await peer.ask(subscribe("users:1")) == [error(103, "permission denied", 2)]
+        pushed, _ = await peer.ask(publish("news", 1))
+
+        assert pushed["push"]["pub"]["info"] == {"user": "", "client": peer.connection.client}
+
+    async def test_where_they_are_not_allowed_it_is_109(self, gateway: Gateway) -> None:
+        """An SDK fetches a token then."""
+        peer = gateway.open()
+
+        assert await peer.ask(CONNECT) == [error(109, "token expired", 1)]
+
+    async def test_bad_cookie_is_never_a_guests(self, make_gateway: MakeGateway) -> None:
+        """Somebody's log-in has ended: a page refreshes it on 109."""
+        peer = make_gateway(channels=OPEN).open(guest_allowed=False)
+
+        assert await peer.ask(CONNECT) == [error(109, "token expired", 1)]
+
+    async def test_bad_token_is_no_guests_either(self, make_gateway: MakeGateway) -> None:
+        """Nobody becomes a guest by mistake."""
+        peer = make_gateway(channels=OPEN).open()
+
+        assert await peer.ask({"id": 1, "connect": {"token": "bad"}}) == []
+        assert peer.closed == 3500
+
+    async def test_guest_stays_among_the_unauthenticated(self, make_gateway: MakeGateway) -> None:
+        """Their number is limited as long as they are there."""
+        released: list[bool] = []
+        gateway = make_gateway(channels=OPEN)
+        peer = gateway.open(authenticated=lambda: released.append(True))
+
+        await peer.ask(CONNECT)
+        assert released == []
+        peer.connection.lost(1001)
+
+        assert released == [True]
+
+    @pytest.mark.parametrize(("channels", "code"), [(OPEN, None), ("", 3507)])
+    async def test_token_without_a_user_is_a_guests(
+        self,
+        make_gateway: MakeGateway,
+        make_credentials: MakeCredentials,
+        channels: str,
+        code: int | None,
+    ) -> None:
+        """Section 5: 3507 where guests are not allowed."""
+        gateway = make_gateway(channels=channels)
+        gateway.tokens.required = ""
+        gateway.tokens.known["good"] = make_credentials("")
+        peer = gateway.open()
+
+        await peer.ask(CONNECT_BY_TOKEN)
+
+        assert peer.closed == code
+
+
+class TestInsecure:
+    """``GATEWAY_INSECURE``."""
+
+    async def test_no_token_is_needed_and_no_permission_asked_for(
+        self, make_gateway: MakeGateway
+    ) -> None:
+        """As the JavaScript SDK's suite needs it."""
+        peer = make_gateway(channels="", insecure=True).open()
+
+        assert "connect" in (await peer.ask(CONNECT))[0]
+        assert await peer.ask(subscribe("news")) == [{"id": 2, "subscribe": {}}]
+        assert {"id": 3, "publish": {}} in await peer.ask(publish("news", 1))
+
+    async def test_token_is_verified_but_never_expires(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """Section 5, step 3."""
+        gateway = make_gateway(insecure=True)
+        peer = await by_token(gateway, alice)
+        bad = gateway.open()
+
+        await bad.ask({"id": 1, "connect": {"token": "bad"}})
+
+        assert bad.closed == 3500
+        assert not peer.connection.session.expires_with_grace
+
+
+class TestTokenOfTheSecret:
+    """What only Centrifugo's own profile can say of a connection."""
+
+    @staticmethod
+    def make(make_credentials: MakeCredentials, **claims: Any) -> Credentials:  # noqa: ANN401
+        """Return what such a token says."""
+        values: dict[str, Any] = {"issuer": "", "scopes": frozenset(), "expires_at": inf}
+        return make_credentials(**values | claims)
+
+    async def test_token_without_an_end(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """No ``expires``; it may be refreshed by one that has an end."""
+        gateway.tokens.required = ""
+        gateway.tokens.known["good"] = self.make(make_credentials)
+        gateway.tokens.known["new"] = self.make(make_credentials, expires_at=WALL_TIME + 9)
+        peer = gateway.open()
+
+        (connected,) = await peer.ask(CONNECT_BY_TOKEN)
+        (kept,) = await peer.ask({"id": 2, "refresh": {"token": "good"}})
+        (ends,) = await peer.ask({"id": 3, "refresh": {"token": "new"}})
+
+        assert not {"expires", "ttl"} & connected["connect"].keys()
+        assert not {"expires", "ttl"} & kept["refresh"].keys()
+        assert (ends["refresh"]["expires"], ends["refresh"]["ttl"]) == (True, 9)
+
+    async def test_far_end_is_told_as_a_year(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """No SDK's timer holds more."""
+        gateway.tokens.required = ""
+        gateway.tokens.known["good"] = self.make(make_credentials, expires_at=WALL_TIME + 1e9)
+
+        (reply,) = await gateway.open().ask(CONNECT_BY_TOKEN)
+
+        assert reply["connect"]["ttl"] == 365 * 86_400
+
+    async def test_connection_whose_end_has_passed_is_110(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """Section 5, step 5: the token is good, and ``expire_at`` over."""
+        gateway.tokens.required = ""
+        gateway.tokens.known["good"] = self.make(make_credentials, expires_at=WALL_TIME - 1)
+        gateway.tokens.known["ok"] = self.make(make_credentials)
+        peer, other = gateway.open(), gateway.open()
+
+        assert await peer.ask(CONNECT_BY_TOKEN) == [error(110, "expired", 1)]
+        await other.ask({"id": 1, "connect": {"token": "ok"}})
+        await other.ask({"id": 2, "refresh": {"token": "good"}})
+
+        assert other.closed == 3005
+
+    async def test_subscriptions_of_the_token_have_their_info_and_data(
+        self, gateway: Gateway, make_credentials: MakeCredentials
+    ) -> None:
+        """Claims ``channels`` and ``subs``; private channels too, and they may be published to."""
+        gateway.tokens.required = ""
+        credentials = self.make(
+            make_credentials,
+            channels=("room:1", "$room:2"),
+            subs=(("$room:2", SubscriptionGrant(info=b'"chan"', data=b"[1]")),),
+        )
+        gateway.tokens.known["good"] = credentials
+        peer = gateway.open()
+
+        (reply,) = await peer.ask(CONNECT_BY_TOKEN)
+        pushed, _ = await peer.ask(publish("$room:2", 1))
+
+        assert reply["connect"]["subs"] == {
+            "room:1": {},
+            "$room:2": {"data": [1]},
+            "dm:#alice": {},
+        }
+        assert pushed["push"]["pub"]["info"]["chan_info"] == "chan"
+
+    @pytest.mark.parametrize(
+        ("before", "after", "code"),
+        [
+            (("room:1",), ("room:1",), None),
+            (("room:1", "room:2"), ("room:2", "room:1"), None),
+            ((), ("room:1",), 3010),
+            (("room:1",), (), 3010),
+        ],
+    )
+    async def test_refresh_that_changes_the_channels_is_3010(
+        self,
+        gateway: Gateway,
+        make_credentials: MakeCredentials,
+        before: tuple[str, ...],
+        after: tuple[str, ...],
+        code: int | None,
+    ) -> None:
+        """Section 11: a new connection has the new ones."""
+        peer = await by_token(gateway, make_credentials(channels=before))
+        gateway.tokens.known["new"] = make_credentials(channels=after)
+
+        await peer.ask({"id": 2, "refresh": {"token": "new"}})
+
+        assert peer.closed == code
+
+    async def test_servers_subscription_that_ends_is_3006(
+        self, make_gateway: MakeGateway, make_credentials: MakeCredentials
+    ) -> None:
+        """25 s after its end."""
+        grant = SubscriptionGrant(expires_at=WALL_TIME + 10)
+        credentials = make_credentials(channels=("room:1",), subs=(("room:1", grant),))
+        gateway = make_gateway(ping_interval=1000)
+        peer = gateway.open(credentials)
+
+        (reply,) = await peer.ask(CONNECT)
+        await gateway.advance(34.5)
+        assert peer.closed is None
+        await gateway.advance(1)
+
+        assert reply["connect"]["subs"]["room:1"] == {"expires": True, "ttl": 10}
+        assert peer.transport.closed == (3006, "subscription expired")
+
+
+PRIVATE = "$room:1"
+
+
+class TestSubscriptionTokens:
+    """Sections 7.1 and 11."""
+
+    @staticmethod
+    def token(**claims: object) -> str:
+        """Sign a token for alice and a private channel, with these claims changed."""
+        return sign({"sub": "alice", "channel": PRIVATE} | claims)
+
+    @pytest.fixture
+    async def gateway(self, make_gateway: MakeGateway, fake_loop: FakeLoop) -> Gateway:
+        """A gateway that knows the secret, and does not ping meanwhile."""
+        tokens = SubscriptionTokens(SECRET, now=lambda: WALL_TIME + fake_loop.now - 1000)
+        return make_gateway(node_options={"subscription_tokens": tokens}, ping_interval=1000)
+
+    @staticmethod
+    async def subscribe(
+        gateway: Gateway, credentials: Credentials, token: str, channel: str = PRIVATE
+    ) -> tuple[Peer, list[Any]]:
+        """Connect and subscribe."""
+        peer = await gateway.connect(credentials)
+        command = {"id": 2, "subscribe": {"channel": channel, "token": token}}
+        return peer, await peer.ask(command)
+
+    async def test_token_opens_a_private_channel(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """Data is for the client, info for the others, and without an end there is no ttl."""
+        peer, replies = await self.subscribe(
+            gateway, alice, self.token(info={"a": 1}, data={"b": 2})
+        )
+        pushed, _ = await peer.ask(publish(PRIVATE, 1))
+
+        assert replies == [{"id": 2, "subscribe": {"data": {"b": 2}}}]
+        assert pushed["push"]["pub"]["info"]["chan_info"] == {"a": 1}
+
+    @pytest.mark.parametrize(
+        ("claims", "code", "message"),
+        [
+            ({"exp": WALL_TIME}, 109, "token expired"),
+            ({"exp": "soon"}, 103, "permission denied"),
+            ({"expire_at": WALL_TIME - 1}, 110, "expired"),
+        ],
+    )
+    async def test_token_that_is_not_good_is_an_error(
+        self,
+        gateway: Gateway,
+        alice: Credentials,
+        claims: dict[str, object],
+        code: int,
+        message: str,
+    ) -> None:
+        """The connection goes on."""
+        peer, replies = await self.subscribe(gateway, alice, self.token(**claims))
+
+        assert replies == [error(code, message, 2)]
+        assert peer.closed is None
+        assert gateway.broker.requests == [("subscribe", "dm:#alice")]
+
+    @pytest.mark.parametrize("token", ["invalid", "a.b.c"])
+    async def test_text_that_is_no_token_is_103(
+        self, gateway: Gateway, alice: Credentials, token: str
+    ) -> None:
+        """And not the end of the connection."""
+        _, replies = await self.subscribe(gateway, alice, token)
+
+        assert replies == [error(103, "permission denied", 2)]
+
+    @pytest.mark.parametrize(
+        "claims", [{"sub": "bob"}, {"sub": ""}, {"channel": "$room:2"}, {"client": "another"}]
+    )
+    async def test_token_of_another_is_3500(
+        self, gateway: Gateway, alice: Credentials, claims: dict[str, object]
+    ) -> None:
+        """User, channel or connection: section 7.1, step 3."""
+        peer, replies = await self.subscribe(gateway, alice, self.token(**claims))
+
+        assert replies == []
+        assert peer.closed == 3500
+
+    async def test_name_is_judged_before_the_token(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """Section 7.1, steps 2 and 3."""
+        token = self.token(channel="nowhere:1")
+
+        _, replies = await self.subscribe(gateway, alice, token, "nowhere:1")
+
+        assert replies == [error(102, "unknown channel", 2)]
+
+    async def test_without_a_secret_it_is_103(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """None can be good."""
+        _, replies = await self.subscribe(make_gateway(), alice, self.token())
+
+        assert replies == [error(103, "permission denied", 2)]
+
+    async def test_subscription_ends_with_its_token(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """2501 after the grace; an SDK subscribes anew with another token."""
+        peer, replies = await self.subscribe(gateway, alice, self.token(exp=WALL_TIME + 4))
+        assert replies == [{"id": 2, "subscribe": {"expires": True, "ttl": 4}}]
+
+        await gateway.advance(28.5)
+        assert await peer.receive() == []
+        await gateway.advance(1)
+
+        end = {"code": 2501, "reason": "subscription expired"}
+        assert await peer.receive() == [{"push": {"channel": PRIVATE, "unsubscribe": end}}]
+        assert PRIVATE not in gateway.node.hub
+        assert gateway.broker.requests[-1] == ("unsubscribe", PRIVATE)
+        again = self.token(exp=WALL_TIME + 100)
+        (reply,) = await peer.ask({"id": 3, "subscribe": {"channel": PRIVATE, "token": again}})
+        assert reply["subscribe"]["expires"]
+
+    @pytest.mark.parametrize("channel", [PRIVATE, ""])
+    async def test_refresh_moves_the_end(
+        self, gateway: Gateway, alice: Credentials, channel: str
+    ) -> None:
+        """Info stays; old Python SDKs leave the channel out, and the token names it."""
+        peer, _ = await self.subscribe(gateway, alice, self.token(exp=WALL_TIME + 4, info={"a": 1}))
+        request = {"channel": channel, "token": self.token(exp=WALL_TIME + 60)}
+
+        (reply,) = await peer.ask({"id": 3, "sub_refresh": request})
+        await gateway.advance(84)
+
+        assert reply == {"id": 3, "sub_refresh": {"expires": True, "ttl": 60}}
+        assert peer.connection.session.channels.keys() == {"dm:#alice", PRIVATE}
+        grant = peer.connection.session.grant(PRIVATE)
+        assert grant is not None
+        assert grant.info == b'{"a":1}'
+
+    async def test_refresh_may_take_the_end_away(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """A token without one."""
+        peer, _ = await self.subscribe(gateway, alice, self.token(exp=WALL_TIME + 4))
+
+        (reply,) = await peer.ask(
+            {"id": 3, "sub_refresh": {"channel": PRIVATE, "token": self.token()}}
+        )
+
+        assert reply == {"id": 3, "sub_refresh": {}}
+
+    @pytest.mark.parametrize(
+        ("claims", "code"),
+        [
+            ({"exp": WALL_TIME}, 3006),
+            ({"expire_at": WALL_TIME - 1}, 3006),
+            ({"sub": "bob"}, 3500),
+            ({"channel": "$room:2"}, 3500),
+            ({"exp": "soon"}, 3500),
+        ],
+    )
+    async def test_refresh_with_a_bad_token_ends_the_connection(
+        self, gateway: Gateway, alice: Credentials, claims: dict[str, object], code: int
+    ) -> None:
+        """Section 11; an expired one is not accepted."""
+        peer, _ = await self.subscribe(gateway, alice, self.token(exp=WALL_TIME + 4))
+        request = {"channel": PRIVATE, "token": self.token(**claims)}
+
+        assert await peer.ask({"id": 3, "sub_refresh": request}) == []
+        assert peer.closed == code
+
+    async def test_refresh_of_what_is_not_subscribed_is_103(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """Also where only the token names it."""
+        peer = await gateway.connect(alice)
+
+        for channel in (PRIVATE, ""):
+            request = {"channel": channel, "token": self.token()}
+            assert await peer.ask({"id": 3, "sub_refresh": request}) == [
+                error(103, "permission denied", 3)
+            ]
+
+    async def test_nothing_is_kept_of_what_was_left(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """A new subscription without a token begins with nothing."""
+        peer, _ = await self.subscribe(gateway, alice, self.token(exp=WALL_TIME + 4))
+
+        await peer.ask({"id": 3, "unsubscribe": {"channel": PRIVATE}})
+
+        assert peer.connection.session.grant(PRIVATE) is None
+        await gateway.advance(15)
+        assert peer.closed is None
+
+
+class TestOperatorsWord:
+    """Hooks for connect, subscribe, publish and disconnect."""
+
+    async def test_connect_hook_adds_info_data_and_channels(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """It is asked once, after the token."""
+        hooks = Hooks()
+
+        @hooks.connect
+        async def connect(caller: Caller, data: object) -> ConnectAnswer:
+            return ConnectAnswer(
+                info={"seen": caller.info}, data={"echo": data}, channels=("room:1",)
+            )
+
+        peer = make_gateway(hooks=hooks).open(alice)
+
+        replies = await peer.ask({"id": 1, "connect": {"data": [1]}})
+        pushed, _ = await peer.ask(publish("room:1", 7))
+
+        assert replies[0]["connect"]["data"] == {"echo": [1]}
+        assert set(replies[0]["connect"]["subs"]) == {"room:1", "dm:#alice"}
+        assert pushed["push"]["pub"]["info"]["conn_info"] == {"seen": {"name": "Alice"}}
+
+    async def test_its_info_outlives_a_refresh(
+        self, make_gateway: MakeGateway, make_credentials: MakeCredentials
+    ) -> None:
+        """The new token's is not shown suddenly; its channels are compared with the old token's."""
+        hooks = Hooks()
+
+        @hooks.connect
+        async def connect(_caller: Caller, _data: object) -> ConnectAnswer:
+            return ConnectAnswer(info="mine", channels=("room:1",))
+
+        gateway = make_gateway(hooks=hooks)
+        peer = await by_token(gateway, make_credentials())
+        gateway.tokens.known["new"] = make_credentials(info=b'"theirs"')
+
+        (reply,) = await peer.ask({"id": 2, "refresh": {"token": "new"}})
+
+        assert "refresh" in reply
+        assert peer.connection.session.credentials is not None
+        assert peer.connection.session.credentials.info == b'"mine"'
+
+    @pytest.mark.parametrize(
+        ("refusal", "reply", "code"),
+        [
+            (ReplyError(1001, "not today"), [error(1001, "not today", 1)], None),
+            (Disconnect(4501, reason="banned"), [], 4501),
+        ],
+    )
+    async def test_connect_hook_may_refuse(
+        self,
+        make_gateway: MakeGateway,
+        alice: Credentials,
+        refusal: Exception,
+        reply: list[Any],
+        code: int | None,
+    ) -> None:
+        """By an error or the end; nothing was subscribed, and no disconnect is told."""
+        hooks, gone = Hooks(), list[int]()
+        hooks.disconnect(lambda _caller, code: gone.append(code))
+
+        @hooks.connect
+        async def connect(_caller: Caller, _data: object) -> None:
+            raise refusal
+
+        gateway = make_gateway(hooks=hooks)
+        peer = gateway.open(alice)
+
+        assert await peer.ask(CONNECT) == reply
+        assert peer.closed == code
+        peer.connection.lost(1001)
+        await hooks.finish()
+        assert gateway.broker.requests == []
+        assert gone == []
+
+    @pytest.mark.parametrize(
+        ("refusal", "closed"),
+        [
+            (ReplyError(1001, "not today"), (3507, "permission denied")),
+            (RuntimeError("database"), (3004, "internal server error")),
+            (Disconnect(4501, reason="banned"), (4501, "banned")),
+        ],
+    )
+    async def test_bare_connection_is_asked_about_too(
+        self,
+        make_gateway: MakeGateway,
+        alice: Credentials,
+        refusal: Exception,
+        closed: tuple[int, str],
+    ) -> None:
+        """Leaving ``connect`` out is no way around; a command beside it is not performed."""
+        hooks = Hooks()
+
+        @hooks.connect
+        async def connect(_caller: Caller, _data: object) -> None:
+            raise refusal
+
+        gateway = make_gateway(hooks=hooks)
+        peer = gateway.open(alice)
+
+        assert await peer.ask(subscribe("news")) == []
+        assert peer.transport.closed == closed
+        assert gateway.broker.requests == []
+
+    async def test_subscribe_hook_may_refuse_and_add(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """It is asked about what the channels file allows, and about nothing else."""
+        hooks, asked = Hooks(), list[str]()
+
+        @hooks.subscribe
+        async def check(_caller: Caller, channel: str, data: Any) -> SubscribeAnswer:  # noqa: ANN401
+            asked.append(channel)
+            if channel == "closed":
+                raise ReplyError(1001, "closed")
+            return SubscribeAnswer(info={"role": "x"}, data=data)
+
+        peer = await make_gateway(hooks=hooks).connect(alice)
+
+        replies = await peer.ask(
+            {"id": 2, "subscribe": {"channel": "room:1", "data": [1]}},
+            subscribe("closed", 3),
+            subscribe("staff:1", 4),
+        )
+        pushed, _ = await peer.ask(publish("room:1", 7))
+
+        assert replies == [
+            {"id": 2, "subscribe": {"data": [1]}},
+            error(1001, "closed", 3),
+            error(103, "permission denied", 4),
+        ]
+        assert asked == ["room:1", "closed"]
+        assert pushed["push"]["pub"]["info"]["chan_info"] == {"role": "x"}
+
+    async def test_publish_hook_may_refuse_and_transform(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """What others receive is what it returned."""
+        hooks = Hooks()
+
+        @hooks.publish
+        async def check(_caller: Caller, _channel: str, data: Any) -> PublishAnswer | None:  # noqa: ANN401
+            if data == "spam":
+                raise ReplyError(1002, "spam")
+            return PublishAnswer({"shout": data.upper()}) if data != "as it is" else None
+
+        peer = await make_gateway(hooks=hooks).connect(alice)
+        await peer.ask(subscribe("news"))
+
+        replies = await peer.ask(
+            publish("news", "hello", 3), publish("news", "spam", 4), publish("news", "as it is", 5)
+        )
+
+        assert [reply["push"]["pub"]["data"] for reply in replies if "push" in reply] == [
+            {"shout": "HELLO"},
+            "as it is",
+        ]
+        assert error(1002, "spam", 4) in replies
+
+    async def test_commands_stay_in_their_order_while_a_hook_takes_its_time(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """And no other connection waits."""
+        hooks, gate = Hooks(), asyncio.Event()
+
+        @hooks.publish
+        async def check(_caller: Caller, _channel: str, data: object) -> None:
+            if data == "slow":
+                await gate.wait()
+
+        gateway = make_gateway(hooks=hooks)
+        slow, quick = await gateway.connect(alice), await gateway.connect(bob)
+        await quick.ask(subscribe("news"))
+
+        assert await slow.ask(publish("news", "slow", 3), publish("news", "next", 4)) == []
+        assert len(await quick.ask(publish("news", "quick", 3))) == 2
+        gate.set()
+
+        assert [reply["id"] for reply in await slow.receive()] == [3, 4]
+        received = [reply["push"]["pub"]["data"] for reply in await quick.receive()]
+        assert received == ["slow", "next"]
+
+    async def test_disconnect_hook_is_told_once_of_whoever_was_admitted(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """With the close code; not of one that never connected."""
+        hooks, gone = Hooks(), list[tuple[str, int]]()
+
+        @hooks.disconnect
+        async def disconnect(caller: Caller, code: int) -> None:
+            gone.append((caller.user, code))
+
+        gateway = make_gateway(hooks=hooks)
+        first, bare = await gateway.connect(alice), gateway.open(bob)
+        await bare.ask(subscribe("news"))
+        gateway.open().connection.lost(1006)
+
+        first.connection.disconnect(DisconnectCode.FORCE_DISCONNECT)
+        first.connection.lost(1006)
+        bare.connection.lost(1001)
+        await hooks.finish()
+
+        assert sorted(gone) == [("alice", 3503), ("bob", 1001)]
+
+
+class TestPace:
+    """Error 111, then 3013 (design: codes)."""
+
+    async def test_too_fast_is_111_and_then_the_end(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """Refused commands are not performed; time alone sets free again."""
+        gateway = make_gateway(node_options={"command_rate": Rate(per_second=1, burst=3)})
+        peer = await gateway.connect(alice)
+
+        replies = await peer.ask(*(publish("news", number, number + 2) for number in range(4)))
+        assert replies[:2] == [{"id": 2, "publish": {}}, {"id": 3, "publish": {}}]
+        too_many = [error(111, "too many requests", number, temporary=True) for number in (4, 5)]
+        assert replies[2:] == too_many
+        assert gateway.broker.requests.count(("publish", "news")) == 2
+        await gateway.advance(5)
+        assert await peer.ask(publish("news", 1, 6)) == [{"id": 6, "publish": {}}]
+
+        await peer.ask(*(publish("news", number, number + 7) for number in range(10)))
+
+        assert peer.transport.closed == (3013, "too many requests")
+
+    async def test_users_connections_share_a_pace(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """Another user's is his own; and nothing is kept of who has gone."""
+        gateway = make_gateway(node_options={"user_command_rate": Rate(per_second=1, burst=2)})
+        one, two = await gateway.connect(alice), await gateway.connect(alice)
+        other = await gateway.connect(bob)
+
+        await one.ask(publish("news", 1), publish("news", 2))
+        (refused,) = await two.ask(publish("news", 3))
+        (good,) = await other.ask(publish("news", 4))
+
+        assert refused["error"]["code"] == 111
+        assert "publish" in good
+        for peer in (one, two, other):
+            peer.connection.lost(1001)
+        assert len(gateway.node.paces) == 0
+
+
+STREAMS = """
+[without_namespace]
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+allow_history_for_subscriber = true
+history_size = 4
+history_ttl = "60s"
+force_recovery = true
+
+[namespaces.optional]
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+history_size = 4
+history_ttl = "60s"
+allow_recovery = true
+allow_positioning = true
+
+[namespaces.cache]
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+history_size = 1
+history_ttl = "60s"
+force_recovery = true
+force_recovery_mode = "cache"
+auto_cache_recover = true
+
+[namespaces.own]
+allow_publish_for_client = true
+history_size = 4
+history_ttl = "60s"
+force_recovery = true
+"""
+
+
+@pytest.fixture
+async def streams(make_gateway: Callable[..., Gateway]) -> Gateway:
+    """A gateway whose channels have history."""
+    return make_gateway(channels=STREAMS)
+
+
+def resume(channel: str, offset: int, epoch: str, **more: object) -> dict[str, Any]:
+    """Return a command that subscribes where it broke off."""
+    request = {"channel": channel, "recover": True, "offset": offset, "epoch": epoch, **more}
+    return {"id": 2, "subscribe": request}
+
+
+class TestStreams:
+    """Positions, recovery and history as a client sees them (protocol sections 7, 8 and 11)."""
+
+    async def test_subscribe_reply_has_the_position(
+        self, streams: Gateway, alice: Credentials
+    ) -> None:
+        """And publications their place."""
+        peer = await streams.connect(alice)
+
+        (reply,) = await peer.ask(subscribe("news"))
+        pushes = await peer.ask(publish("news", 1), publish("news", 2))
+
+        epoch = reply["subscribe"].pop("epoch")
+        assert epoch
+        assert reply == {"id": 2, "subscribe": {"recoverable": True, "positioned": True}}
+        publications = [push["push"]["pub"] for push in pushes if "push" in push]
+        assert [found["offset"] for found in publications] == [1, 2]
+        assert [found.get("epoch") for found in publications] == [epoch, None]
+
+    @pytest.mark.parametrize(
+        ("wishes", "granted"),
+        [
+            ({}, {}),
+            ({"positioned": True}, {"positioned": True}),
+            ({"recoverable": True}, {"positioned": True, "recoverable": True}),
+        ],
+    )
+    async def test_positions_may_be_a_wish(
+        self,
+        streams: Gateway,
+        alice: Credentials,
+        wishes: dict[str, bool],
+        granted: dict[str, bool],
+    ) -> None:
+        """Without one the reply is empty."""
+        peer = await streams.connect(alice)
+
+        command = {"id": 2, "subscribe": {"channel": "optional:a", **wishes}}
+        (reply,) = await peer.ask(command)
+
+        reply["subscribe"].pop("epoch", None)
+        assert reply["subscribe"] == granted
+
+    async def test_missed_publications_are_in_the_reply(
+        self, streams: Gateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """With the requested offset; what follows comes after it."""
+        peer, other = await streams.connect(alice), await streams.connect(bob)
+        (reply,) = await peer.ask(subscribe("news"))
+        epoch = reply["subscribe"]["epoch"]
+        await peer.ask({"id": 3, "unsubscribe": {"channel": "news"}})
+        await other.ask(publish("news", 1), publish("news", 2))
+
+        (resumed,) = await peer.ask(resume("news", 0, epoch))
+        await other.ask(publish("news", 3))
+        (push,) = await peer.receive()
+
+        result = resumed["subscribe"]
+        assert (result["recovered"], result["was_recovering"]) == (True, True)
+        assert "offset" not in result  # which was 0
+        assert [found["data"] for found in result["publications"]] == [1, 2]
+        assert [found["offset"] for found in result["publications"]] == [1, 2]
+        assert push["push"]["pub"]["offset"] == 3
+
+    async def test_unrecoverable_position_is_told_or_refused(
+        self, streams: Gateway, alice: Credentials
+    ) -> None:
+        """Bit 2 of the flag; then there is no subscription either."""
+        peer = await streams.connect(alice)
+        await peer.ask(*(publish("news", number) for number in range(9)))
+
+        (refused,) = await peer.ask(resume("news", 1, "", flag=3))
+        held = dict(peer.connection.session.channels)
+        (told,) = await peer.ask(resume("news", 1, "", flag=1))
+
+        assert refused == error(112, "unrecoverable position", 2)
+        assert held == {}
+        assert told["subscribe"]["was_recovering"]
+        assert "recovered" not in told["subscribe"]
+        assert told["subscribe"]["offset"] == 9
+
+    async def test_cache_begins_with_the_latest(self, streams: Gateway, alice: Credentials) -> None:
+        """Protocol section 8.3."""
+        peer = await streams.connect(alice)
+        await peer.ask(publish("cache:a", 1), publish("cache:a", 2))
+
+        (reply,) = await peer.ask(subscribe("cache:a"))
+
+        result = reply["subscribe"]
+        assert [found["data"] for found in result["publications"]] == [2]
+        assert result["recovered"]
+
+    async def test_gap_that_cannot_be_filled_ends_the_subscription(
+        self, streams: Gateway, alice: Credentials
+    ) -> None:
+        """2500: the client subscribes again, and is told."""
+        peer = await streams.connect(alice)
+        await peer.ask(subscribe("news"))
+
+        link = Link("another", 0, 0)
+        streams.node.on_publication("news", Publication(data=raw(1), offset=7), link)
+        (push,) = await peer.receive()
+        (again,) = await peer.ask(subscribe("news"))
+
+        assert push == {
+            "push": {
+                "channel": "news",
+                "unsubscribe": {"code": 2500, "reason": "insufficient state"},
+            }
+        }
+        assert "subscribe" in again
+        assert streams.node.metrics.counters["gateway_positions_lost"][1]() == 1
+
+    async def test_subscription_without_a_position_is_not_told(
+        self, streams: Gateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """It was promised nothing."""
+        plain, positioned = await streams.connect(alice), await streams.connect(bob)
+        await plain.ask(subscribe("optional:a"))
+        await positioned.ask({"id": 2, "subscribe": {"channel": "optional:a", "positioned": True}})
+
+        link = Link("another", 0, 0)
+        streams.node.on_publication("optional:a", Publication(data=raw(1), offset=7), link)
+
+        assert [push["push"].keys() for push in await plain.receive()] == [{"channel", "pub"}]
+        assert [push["push"].keys() for push in await positioned.receive()] == [
+            {"channel", "unsubscribe"}
+        ]
+
+    async def test_server_side_subscription_resumes_with_connect(
+        self, streams: Gateway, make_credentials: Callable[..., Credentials], bob: Credentials
+    ) -> None:
+        """From the position in ``connect.subs``."""
+        credentials = make_credentials("alice", channels=("own:a",))
+        peer, other = await streams.connect(credentials), await streams.connect(bob)
+        peer.connection.lost(1006)
+        await other.ask(publish("own:a", 1))
+
+        back = streams.open(credentials)
+        wish = {"recover": True, "offset": 0, "epoch": ""}
+        (reply,) = await back.ask({"id": 1, "connect": {"subs": {"own:a": wish}}})
+
+        result = reply["connect"]["subs"]["own:a"]
+        assert result["recovered"]
+        assert [found["data"] for found in result["publications"]] == [1]
+
+    async def test_one_failing_subscription_fails_the_connect(
+        self, streams: Gateway, make_credentials: Callable[..., Credentials]
+    ) -> None:
+        """And none of the others stays."""
+        peer = streams.open(make_credentials("alice", channels=("own:a", "own:b")))
+        wish = {"recover": True, "offset": 9, "epoch": "x", "flag": 2}
+
+        (reply,) = await peer.ask({"id": 1, "connect": {"subs": {"own:b": wish}}})
+
+        assert reply == error(112, "unrecoverable position", 1)
+        assert not len(streams.node.hub)
+        assert streams.broker.channels == set()
+
+    async def test_gap_in_a_server_side_subscription_is_3010(
+        self, streams: Gateway, make_credentials: Callable[..., Credentials]
+    ) -> None:
+        """The client comes back as a whole."""
+        peer = await streams.connect(make_credentials("alice", channels=("own:a",)))
+
+        link = Link("another", 0, 0)
+        streams.node.on_publication("own:a", Publication(data=raw(1), offset=7), link)
+
+        assert peer.closed == 3010
+
+    @pytest.mark.parametrize("wish", [{"offset": 2**64}, {"delta": "unheard of"}])
+    async def test_impossible_wishes_in_connect_are_3501(
+        self, streams: Gateway, alice: Credentials, wish: dict[str, object]
+    ) -> None:
+        """As they are in subscribe."""
+        peer = streams.open(alice)
+
+        await peer.ask({"id": 1, "connect": {"subs": {"own:a": wish}}})
+
+        assert peer.closed == 3501
+
+    async def test_broker_away_is_100(self, streams: Gateway, alice: Credentials) -> None:
+        """For what needs the history; nothing is left of it."""
+        peer = await streams.connect(alice)
+        await peer.ask(subscribe("subscribed"))
+        streams.broker.down = BrokerUnavailable()
+
+        replies = await peer.ask(
+            subscribe("news"),
+            {"id": 3, "history": {"channel": "subscribed"}},
+            publish("subscribed", 1, 4),
+        )
+
+        assert [reply["error"]["code"] for reply in replies] == [100, 100, 100]
+        assert "news" not in streams.node.hub
+
+    async def test_client_that_leaves_while_history_is_read_leaves_nothing(
+        self, streams: Gateway, alice: Credentials
+    ) -> None:
+        """The fixture looks."""
+        peer = await streams.connect(alice)
+        await streams.broker.subscribe("news")
+        streams.broker.held = True
+        peer.send(subscribe("news"))
+        await settle()
+
+        peer.connection.lost(1006)
+        streams.broker.release()
+        await settle()
+
+        assert not len(streams.node.streams)
+
+    @pytest.mark.parametrize(
+        ("request_", "offsets"),
+        [
+            ({}, []),
+            ({"limit": 2}, [6, 7]),
+            ({"limit": -1}, [6, 7, 8, 9]),
+            ({"limit": 2_000_000}, [6, 7, 8, 9]),
+            ({"limit": -1, "since": {"offset": 7}}, [8, 9]),
+            ({"limit": 2, "reverse": True}, [9, 8]),
+            ({"limit": 2, "reverse": True, "since": {"offset": 8}}, [7, 6]),
+        ],
+    )
+    async def test_history(
+        self,
+        streams: Gateway,
+        alice: Credentials,
+        request_: dict[str, object],
+        offsets: list[int],
+    ) -> None:
+        """Always with the position; publications, epoch and offset are always written."""
+        peer = await streams.connect(alice)
+        (reply,) = await peer.ask(subscribe("news"))
+        for number in range(9):
+            await peer.ask(publish("news", number))
+
+        (answer,) = await peer.ask({"id": 4, "history": {"channel": "news", **request_}})
+
+        history = answer["history"]
+        assert (history["offset"], history["epoch"]) == (9, reply["subscribe"]["epoch"])
+        assert [found["offset"] for found in history["publications"]] == offsets
+        assert all(found["info"]["user"] == "alice" for found in history["publications"])
+
+    @pytest.mark.parametrize(
+        ("request_", "code"),
+        [
+            ({"channel": "news"}, 103),
+            ({"channel": "nowhere:1"}, 102),
+            ({"channel": "read", "since": {"offset": 1, "epoch": "other"}}, 112),
+            ({"channel": "read", "reverse": True, "since": {"offset": 0}}, 107),
+        ],
+    )
+    async def test_history_that_cannot_be_had(
+        self, streams: Gateway, alice: Credentials, request_: dict[str, object], code: int
+    ) -> None:
+        """Not subscribed, no such namespace, another epoch, before the first."""
+        peer = await streams.connect(alice)
+        await peer.ask(subscribe("read"))
+
+        (reply,) = await peer.ask({"id": 4, "history": request_})
+
+        assert reply["error"]["code"] == code
+
+    async def test_empty_history_is_written(self, streams: Gateway, alice: Credentials) -> None:
+        """SDKs index these keys."""
+        peer = await streams.connect(alice)
+        await peer.ask(subscribe("read"))
+
+        (reply,) = await peer.ask({"id": 4, "history": {"channel": "read", "limit": 5}})
+
+        assert reply["history"].keys() == {"publications", "epoch", "offset"}
+        assert (reply["history"]["publications"], reply["history"]["offset"]) == ([], 0)
+
+
+DELIVERIES = """
+[without_namespace]
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+allow_history_for_subscriber = true
+history_size = 4
+history_ttl = "60s"
+allowed_delta_types = ["fossil"]
+delta_publish = true
+allow_tags_filter = true
+allow_positioning = true
+allow_recovery = true
+channel_regex = "^[a-z]+$"
+
+[namespaces.limited]
+allow_user_limited_channels = true
+
+[namespaces.closed]
+"""
+LONG = "the same " * 10
+
+
+@pytest.fixture
+async def deliveries(make_gateway: Callable[..., Gateway]) -> Gateway:
+    """A gateway whose channels have everything of how subscriptions are told."""
+    return make_gateway(channels=DELIVERIES)
+
+
+class TestDeliveries:
+    """Numbers, patches and filters as a client agrees on them (protocol sections 7, 9 and 10)."""
+
+    async def test_number_stands_for_the_channel_but_in_unsubscribe_pushes(
+        self, deliveries: Gateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """It is the same for every subscriber that wants it."""
+        peer, other = await deliveries.connect(alice), await deliveries.connect(bob)
+        wish = {"id": 2, "subscribe": {"channel": "news", "flag": 1, "positioned": True}}
+        (reply,), (again,) = await peer.ask(wish), await other.ask(wish)
+
+        await other.ask(publish("news", 1))
+        (pushed,) = await peer.receive()
+        deliveries.node.on_publication(
+            "news", Publication(data=raw(2), offset=9), Link(epoch="new", mark=0, previous=0)
+        )
+        ended, _ = await peer.receive(), await other.receive()
+
+        number = reply["subscribe"]["id"]
+        assert number == again["subscribe"]["id"] > 0
+        assert (pushed["push"]["id"], pushed["push"]["pub"]["data"]) == (number, 1)
+        assert "channel" not in pushed["push"]
+        assert [push["push"]["channel"] for push in ended] == ["news"]
+        assert ended[0]["push"]["unsubscribe"]["code"] == 2500
+
+    async def test_number_without_a_position(self, gateway: Gateway, alice: Credentials) -> None:
+        """A channel needs no history for it."""
+        peer = await gateway.connect(alice)
+
+        (reply,) = await peer.ask({"id": 2, "subscribe": {"channel": "news", "flag": 1}})
+
+        assert reply["subscribe"].keys() == {"id"}
+
+    async def test_patches_follow_the_first_payload(
+        self, deliveries: Gateway, alice: Credentials
+    ) -> None:
+        """Live, and among what is recovered; history has payloads as they were published."""
+        peer = await deliveries.connect(alice)
+        wish = {"channel": "news", "recoverable": True, "delta": "fossil"}
+        (reply,) = await peer.ask({"id": 2, "subscribe": wish})
+        for number in range(3):
+            await peer.ask(publish("news", LONG + str(number)))
+        pushed = [push for push in await peer.ask(publish("news", LONG)) if "push" in push]
+        await peer.ask({"id": 4, "unsubscribe": {"channel": "news"}})
+        epoch = reply["subscribe"]["epoch"]
+
+        back = resume("news", 2, epoch, recoverable=True, delta="fossil")
+        resumed, history = await peer.ask(
+            back, {"id": 5, "history": {"channel": "news", "limit": -1}}
+        )
+
+        assert reply["subscribe"]["delta"]
+        assert pushed[0]["push"]["pub"]["delta"]
+        first, second = resumed["subscribe"]["publications"]
+        assert first["data"] == json.dumps(LONG + "2")
+        assert second["delta"]
+        assert [found["data"] for found in history["history"]["publications"]] == [
+            *(LONG + str(number) for number in range(3)),
+            LONG,
+        ]
+
+    async def test_recovered_with_nothing_begins_with_a_whole_payload(
+        self, deliveries: Gateway, alice: Credentials
+    ) -> None:
+        """Who resumes from a position that it was told by others has no payload."""
+        peer = await deliveries.connect(alice)
+        await peer.ask(publish("news", LONG))
+
+        (reply,) = await peer.ask(resume("news", 1, "", recoverable=True, delta="fossil"))
+        pushed = await peer.ask(publish("news", LONG + "1"), publish("news", LONG + "2"))
+
+        assert reply["subscribe"]["recovered"]
+        assert [push["push"]["pub"].get("delta", False) for push in pushed if "push" in push] == [
+            False,
+            True,
+        ]
+
+    async def test_delta_without_a_position_is_not_granted(
+        self, deliveries: Gateway, alice: Credentials
+    ) -> None:
+        """The reply says so, and payloads are what they are everywhere."""
+        peer = await deliveries.connect(alice)
+
+        (reply,) = await peer.ask({"id": 2, "subscribe": {"channel": "news", "delta": "fossil"}})
+        pushed = await peer.ask(publish("news", 1))
+
+        assert "delta" not in reply["subscribe"]
+        assert [push["push"]["pub"]["data"] for push in pushed if "push" in push] == [1]
+
+    @pytest.mark.parametrize(
+        ("channel", "tf", "code"),
+        [
+            ("news", {}, 107),
+            ("news", {"op": "and"}, 107),
+            ("news", {"key": "a", "cmp": "eq"}, 107),
+            ("limited:a#alice", {"key": "a", "cmp": "ex"}, 107),
+            ("closed:a", {}, 103),
+        ],
+    )
+    async def test_filter_that_cannot_be_is_107(
+        self, deliveries: Gateway, alice: Credentials, channel: str, tf: object, code: int
+    ) -> None:
+        """No filter, or no filters there; whether the channel is allowed is asked before."""
+        peer = await deliveries.connect(alice)
+
+        (reply,) = await peer.ask({"id": 2, "subscribe": {"channel": channel, "tf": tf}})
+
+        assert reply["error"]["code"] == code
+        assert not len(deliveries.node.hub)
+
+    async def test_filter_of_a_server_side_subscription_fails_the_connect(
+        self, deliveries: Gateway, make_credentials: Callable[..., Credentials]
+    ) -> None:
+        """One failing subscription does."""
+        peer = deliveries.open(make_credentials(channels=("closed:a",)))
+
+        (reply,) = await peer.ask({"id": 1, "connect": {"subs": {"closed:a": {"tf": {}}}}})
+
+        assert reply["error"]["code"] == 107
+
+    async def test_server_side_subscription_has_patches_but_no_number(
+        self, deliveries: Gateway, make_credentials: Callable[..., Credentials]
+    ) -> None:
+        """SDKs know it by its name."""
+        peer = deliveries.open(make_credentials(channels=("news",)))
+        wish = {"delta": "fossil", "flag": 1, "positioned": True}
+
+        (reply,) = await peer.ask({"id": 1, "connect": {"subs": {"news": wish}}})
+        pushed = await peer.ask(publish("news", 1))
+
+        result = reply["connect"]["subs"]["news"]
+        assert result["delta"]
+        assert "id" not in result
+        assert [push["push"]["channel"] for push in pushed if "push" in push] == ["news"]
+
+    async def test_channels_that_a_client_names_in_connect(
+        self, deliveries: Gateway, alice: Credentials
+    ) -> None:
+        """It is subscribed to those that it might subscribe to itself; section 13."""
+        peer = deliveries.open(alice)
+        wishes = ["news", "limited:a#alice", "limited:a#bob", "closed:a", "$news"]
+
+        (reply,) = await peer.ask({"id": 1, "connect": {"subs": {name: {} for name in wishes}}})
+        (refused,) = await peer.ask(subscribe("news"))
+
+        assert reply["connect"]["subs"].keys() == {"news", "limited:a#alice"}
+        assert refused["error"]["code"] == 105
+
+    @pytest.mark.parametrize(
+        ("names", "code"), [(["nowhere:a"], 3501), (["NEWS"], 3501), (["a", "b", "c"], 3505)]
+    )
+    async def test_channels_that_cannot_be_named_in_connect(
+        self, make_gateway: MakeGateway, alice: Credentials, names: list[str], code: int
+    ) -> None:
+        """No such namespace, no such name, more than there may be."""
+        peer = make_gateway(channels=DELIVERIES, max_channels=2).open(alice)
+
+        await peer.ask({"id": 1, "connect": {"subs": {name: {} for name in names}}})
+
+        assert peer.closed == code
+
+    async def test_subscribe_hook_is_not_passed_by(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """Where it is asked for each subscribe, none begins without."""
+        hooks = Hooks()
+
+        @hooks.subscribe
+        async def refuse(_caller: Caller, _channel: str, _data: object) -> SubscribeAnswer:
+            raise ReplyError(403, "no")
+
+        peer = make_gateway(channels=DELIVERIES, hooks=hooks).open(alice)
+
+        (reply,) = await peer.ask({"id": 1, "connect": {"subs": {"news": {}}}})
+
+        assert "subs" not in reply["connect"]
+
+    @pytest.mark.parametrize(("channel", "positioned"), [("news", True), ("closed:a", False)])
+    async def test_token_overrides_what_the_namespace_says(
+        self,
+        deliveries: Gateway,
+        make_credentials: Callable[..., Credentials],
+        channel: str,
+        positioned: bool,
+    ) -> None:
+        """Where there is a history; without one nothing is forced that needs it."""
+        grant = SubscriptionGrant(override=(("force_positioning", True),))
+        credentials = make_credentials(channels=(channel,), subs=((channel, grant),))
+        peer = deliveries.open(credentials)
+
+        (reply,) = await peer.ask(CONNECT)
+
+        assert reply["connect"]["subs"][channel].get("positioned", False) is positioned
+
+    async def test_recoveries_of_one_connect_share_one_message(
+        self, deliveries: Gateway, make_credentials: Callable[..., Credentials]
+    ) -> None:
+        """What does not fit any more is told as not recovered (section 21, item 13)."""
+        large = Publication(data=Raw(b'"' + b"x" * 400_000 + b'"'))
+        names = ("a", "b", "c")
+        for name in names:
+            options = deliveries.node._publish_options(deliveries.node.channels.resolve(name))
+            await deliveries.broker.publish(name, large, options)
+        peer = deliveries.open(make_credentials(channels=names))
+        wish = {"recoverable": True, "recover": True}
+
+        (reply,) = await peer.ask({"id": 1, "connect": {"subs": dict.fromkeys(names, wish)}})
+
+        results = reply["connect"]["subs"]
+        assert [results[name].get("recovered", False) for name in names] == [True, True, False]
+        assert results["c"]["was_recovering"]
+        assert results["c"]["offset"] == 1
+
+
+TestAnyConversation = AnyConversation.TestCase
+TestAnyConversation.settings = settings(max_examples=40, stateful_step_count=30)

@@ -8,14 +8,19 @@ from ws_gateway import exceptions
 from ws_gateway.codes import DisconnectCode, ErrorCode
 from ws_gateway.exceptions import (
     BrokerUnavailable,
+    CannotVerify,
     ConfigurationError,
     Disconnect,
     GatewayError,
     HandshakeRejected,
     InvalidToken,
     KeysUnavailable,
+    LogUnreadable,
     ReplyError,
+    RevocationsUnavailable,
+    SessionEnded,
     TokenExpired,
+    TokenRevoked,
 )
 
 
@@ -30,7 +35,7 @@ class TestTree:
             if isinstance(value, type) and issubclass(value, Exception)
         ]
 
-        assert len(classes) == 9
+        assert len(classes) == 14
         assert all(issubclass(value, GatewayError) for value in classes)
 
     def test_an_expired_token_is_an_invalid_one(self) -> None:
@@ -38,11 +43,24 @@ class TestTree:
         assert issubclass(TokenExpired, InvalidToken)
         assert TokenExpired().reason == "expired"
 
+    def test_a_revoked_token_is_as_good_as_expired(self) -> None:
+        """The client fetches another one; after the end of the session it must not try."""
+        assert issubclass(TokenRevoked, TokenExpired)
+        assert TokenRevoked().reason == "revoked"
+        assert not issubclass(SessionEnded, TokenExpired)
+        assert SessionEnded().reason == "session_ended"
+
+    def test_what_cannot_be_verified_is_not_called_invalid(self) -> None:
+        """Nothing is known about the token, so nothing is said."""
+        for error in (KeysUnavailable, RevocationsUnavailable):
+            assert issubclass(error, CannotVerify)
+            assert not issubclass(error, InvalidToken)
+
     def test_the_drawing_names_every_error(self) -> None:
         """The docstring is what a reader sees first."""
         drawing = exceptions.__doc__ or ""
 
-        for name in (BrokerUnavailable, ConfigurationError, KeysUnavailable):
+        for name in (BrokerUnavailable, ConfigurationError, KeysUnavailable, LogUnreadable):
             assert name.__name__ in drawing
 
 
@@ -78,6 +96,13 @@ class TestDisconnect:
         assert (end.code, end.detail) == (3501, "second connect")
         assert str(end) == "3501 second connect"
         assert str(Disconnect(DisconnectCode.STALE)) == "3502 stale"
+
+    def test_hook_may_choose_its_own_code_and_reason(self) -> None:
+        """Custom codes are 4000-4999."""
+        end = Disconnect(4501, reason="banned")
+
+        assert (end.code, end.reason) == (4501, "banned")
+        assert str(end) == "4501 banned"
 
 
 @pytest.mark.parametrize("headers", [None, {"Retry-After": "5"}])

@@ -52,9 +52,7 @@ def parse(*pieces: bytes, limit: int = LIMIT) -> list[Message]:
     return [message for piece in pieces for message in parser.feed(piece)]
 
 
-def outcome(
-    pieces: Iterable[bytes], limit: int = LIMIT
-) -> tuple[list[Message], DisconnectCode | None]:
+def outcome(pieces: Iterable[bytes], limit: int = LIMIT) -> tuple[list[Message], int | None]:
     """Return the messages, and the code of the refusal if there was one."""
     parser = FrameParser(limit)
     messages: list[Message] = []
@@ -66,7 +64,7 @@ def outcome(
     return messages, None
 
 
-def refused(*pieces: bytes, limit: int = LIMIT) -> tuple[list[Message], DisconnectCode]:
+def refused(*pieces: bytes, limit: int = LIMIT) -> tuple[list[Message], int]:
     """Return what was yielded before the refusal, and its code."""
     messages, code = outcome(pieces, limit)
     assert code is not None

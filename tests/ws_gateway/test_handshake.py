@@ -19,6 +19,7 @@ ORIGIN = "https://app.example.com"
 ORIGINS = frozenset({ORIGIN, "http://localhost:8000"})
 HOME = (b"origin", ORIGIN.encode())
 JSON_NAME = "centrifuge-json"
+PROTOBUF_NAME = "centrifuge-protobuf"
 
 
 def offer(*headers: tuple[bytes, bytes], query: bytes = b"", query_token: bool = False) -> Offer:
@@ -160,7 +161,7 @@ class TestSubprotocol:
         "value",
         [
             b"x",
-            b"centrifuge-protobuf",
+            b"centrifuge-protobuf2",
             b"Centrifuge-JSON",
             b"bearer.token",
             b"x, bearer.token",
@@ -204,6 +205,34 @@ class TestSubprotocol:
         found = read_handshake([protocols(b"b, a")], b"", origins=ORIGINS, subprotocols=("a", "b"))
 
         assert found.subprotocol == "b"
+
+    def test_protobuf_is_chosen_by_its_name(self) -> None:
+        """As SDKs offer it."""
+        assert offer(protocols(b"centrifuge-protobuf")).subprotocol == PROTOBUF_NAME
+
+    @pytest.mark.parametrize(
+        ("query", "protobuf"),
+        [
+            (b"", False),
+            (b"cf_protocol=protobuf", True),
+            (b"format=protobuf", True),
+            (b"x=1&format=protobuf&y", True),
+            (b"cf_protocol=json", False),
+            (b"cf_protocol=Protobuf", False),
+            (b"format=", False),
+        ],
+    )
+    def test_protobuf_can_be_asked_for_in_the_url(self, query: bytes, protobuf: bool) -> None:
+        """By clients that cannot name a subprotocol (protocol section 1)."""
+        assert offer(query=query).protobuf is protobuf
+        assert offer(protocols(b""), query=query).protobuf is protobuf
+
+    def test_subprotocol_beats_the_url(self) -> None:
+        """The answer names it, so it must hold."""
+        found = offer(protocols(b"centrifuge-json"), query=b"cf_protocol=protobuf")
+
+        assert found.subprotocol == JSON_NAME
+        assert not found.protobuf
 
     def test_bearer_name_is_never_a_subprotocol(self) -> None:
         """Not even where somebody lists it as supported."""
@@ -435,7 +464,14 @@ def test_challenge_names_the_scope() -> None:
 NAMES = st.sampled_from([b"authorization", b"cookie", b"origin", b"sec-websocket-protocol"])
 PIECES = st.sampled_from(
     [
-        *(b"Bearer ", b"bearer.", b"centrifuge-json", b"__Host-drawbridge=", b"access_token="),
+        *(
+            b"Bearer ",
+            b"bearer.",
+            b"centrifuge-json",
+            b"centrifuge-protobuf",
+            b"__Host-drawbridge=",
+            b"access_token=",
+        ),
         *(ORIGIN.encode(), b"a.b.c", b",", b";", b" ", b"=", b"&", b"%", b"\x00", b"\xff"),
     ]
 )
@@ -459,7 +495,7 @@ def test_any_handshake_is_read_or_rejected(
         rejected = error
     else:
         assert (found.token is None) is (found.source is Source.NONE)
-        assert found.subprotocol in {None, JSON_NAME}
+        assert found.subprotocol in {None, JSON_NAME, PROTOBUF_NAME}
     if rejected is not None:
         assert rejected.status in {400, 401, 403}
         assert ("WWW-Authenticate" in rejected.headers) is (rejected.status == 401)

@@ -15,7 +15,16 @@ import pytest
 
 from ws_gateway.codes import ErrorCode
 from ws_gateway.exceptions import ConfigurationError, ReplyError
-from ws_gateway.hooks import Caller, Hooks, load_hooks
+from ws_gateway.hooks import (
+    Caller,
+    ConnectAnswer,
+    Connected,
+    Hooks,
+    PublishAnswer,
+    SubscribeAnswer,
+    Subscribed,
+    load_hooks,
+)
 
 ALICE = Caller(user="alice", client="c-1", scopes=frozenset({"connect"}), info={"name": "Alice"})
 
@@ -172,7 +181,8 @@ class TestFailure:
             assert (refused.code, refused.message) == (100, "internal server error")
             (record,) = caplog.records
             assert record.levelno == logging.ERROR
-            assert record.__dict__["method"] == method
+            assert record.__dict__["hook"] == f"rpc {method}"
+            assert len(record.__dict__["id"]) == 32
             assert record.exc_info is not None
             caplog.clear()
 
@@ -312,6 +322,192 @@ class TestCancellation:
         await _settle()
 
         assert calling.cancelled()
+
+
+class TestConnect:
+    """``@hooks.connect``."""
+
+    async def test_without_one_everybody_may(self, hooks: Hooks) -> None:
+        """And nothing is added."""
+        assert await hooks.on_connect(ALICE, b"") == Connected()
+
+    async def test_it_is_given_the_caller_and_the_data(self, hooks: Hooks) -> None:
+        """Never a token."""
+        seen: list[object] = []
+
+        @hooks.connect
+        async def connect(caller: Caller, data: Any) -> None:  # noqa: ANN401
+            seen.extend((caller, data))
+
+        assert await hooks.on_connect(ALICE, b'{"a":1}') == Connected()
+        assert seen == [ALICE, {"a": 1}]
+
+    async def test_what_it_adds_is_json(self, hooks: Hooks) -> None:
+        """Info, data and channels."""
+        hooks.connect(
+            lambda _caller, data: ConnectAnswer(info={"n": data}, data=[data], channels=("a", "b"))
+        )
+
+        assert await hooks.on_connect(ALICE, b"7") == Connected(
+            info=b'{"n":7}', data=b"[7]", channels=("a", "b")
+        )
+
+    @pytest.mark.parametrize(
+        "answer",
+        [{"info": 1}, True, ConnectAnswer(channels="news"), ConnectAnswer(info=object())],  # type: ignore[arg-type]
+    )
+    async def test_other_answer_is_100(self, hooks: Hooks, answer: object) -> None:
+        """A mistake is not taken for a yes."""
+        hooks.connect(lambda _caller, _data: answer)
+
+        with pytest.raises(ReplyError) as caught:
+            await hooks.on_connect(ALICE, b"")
+
+        assert caught.value.code == ErrorCode.INTERNAL
+
+    async def test_data_that_is_no_json_is_107(self, hooks: Hooks) -> None:
+        """A Protobuf client may send any bytes."""
+        hooks.connect(lambda _caller, _data: None)
+
+        with pytest.raises(ReplyError) as caught:
+            await hooks.on_connect(ALICE, b"\xff")
+
+        assert caught.value.code == ErrorCode.BAD_REQUEST
+
+
+class TestSubscribe:
+    """``@hooks.subscribe``."""
+
+    async def test_without_one_nothing_is_added(self, hooks: Hooks) -> None:
+        """The channels file decides alone."""
+        assert await hooks.on_subscribe(ALICE, "news", b"") == Subscribed()
+
+    async def test_it_may_add_and_refuse(self, hooks: Hooks) -> None:
+        """By the channel."""
+
+        @hooks.subscribe
+        async def subscribe(caller: Caller, channel: str, data: Any) -> SubscribeAnswer | None:  # noqa: ANN401
+            if channel == "closed":
+                raise ReplyError(1001, "closed")
+            return SubscribeAnswer(info=caller.user, data=data) if data else None
+
+        assert await hooks.on_subscribe(ALICE, "news", b"") == Subscribed()
+        assert await hooks.on_subscribe(ALICE, "news", b"1") == Subscribed(
+            info=b'"alice"', data=b"1"
+        )
+        with pytest.raises(ReplyError, match="1001 closed"):
+            await hooks.on_subscribe(ALICE, "closed", b"")
+
+    async def test_other_answer_is_100(self, hooks: Hooks) -> None:
+        """A mistake is not taken for a yes."""
+        hooks.subscribe(lambda _caller, _channel, _data: False)
+
+        with pytest.raises(ReplyError) as caught:
+            await hooks.on_subscribe(ALICE, "news", b"")
+
+        assert caught.value.code == ErrorCode.INTERNAL
+
+
+class TestPublish:
+    """``@hooks.publish``."""
+
+    async def test_without_one_data_stays_as_it_is(self, hooks: Hooks) -> None:
+        """Byte for byte, and unread."""
+        assert not hooks.checks_publications
+        assert await hooks.on_publish(ALICE, "news", b"{ }") == b"{ }"
+
+    async def test_none_leaves_data_as_it_is(self, hooks: Hooks) -> None:
+        """Byte for byte: it is not written anew."""
+        hooks.publish(lambda _caller, _channel, _data: None)
+
+        assert hooks.checks_publications
+        assert await hooks.on_publish(ALICE, "news", b'{ "a" : 1.0 }') == b'{ "a" : 1.0 }'
+
+    @pytest.mark.parametrize(
+        ("answer", "text"), [({"b": 2}, b'{"b":2}'), (None, b"null"), ("", b'""')]
+    )
+    async def test_answer_takes_its_place(self, hooks: Hooks, answer: object, text: bytes) -> None:
+        """Also null, which is not none."""
+        hooks.publish(lambda _caller, _channel, _data: PublishAnswer(answer))
+
+        assert await hooks.on_publish(ALICE, "news", b"1") == text
+
+    async def test_bytes_are_given_as_bytes(self, hooks: Hooks) -> None:
+        """A Protobuf client may publish what is no JSON."""
+        seen: list[object] = []
+        hooks.publish(lambda _caller, _channel, data: seen.append(data))
+
+        await hooks.on_publish(ALICE, "news", b"\xff\x00")
+        await hooks.on_publish(ALICE, "news", b"")
+
+        assert seen == [b"\xff\x00", b""]
+
+    @pytest.mark.parametrize("answer", [{"b": 2}, False, PublishAnswer(object())])
+    async def test_other_answer_is_100(self, hooks: Hooks, answer: object) -> None:
+        """Nothing is published that was not meant."""
+        hooks.publish(lambda _caller, _channel, _data: answer)
+
+        with pytest.raises(ReplyError) as caught:
+            await hooks.on_publish(ALICE, "news", b"1")
+
+        assert caught.value.code == ErrorCode.INTERNAL
+
+
+class TestDisconnect:
+    """``@hooks.disconnect``."""
+
+    async def test_it_is_told_who_has_gone_and_why(self, hooks: Hooks) -> None:
+        """Nobody waits for it."""
+        told: list[object] = []
+
+        @hooks.disconnect
+        async def disconnect(caller: Caller, code: int) -> None:
+            told.append((caller, code))
+
+        hooks.on_disconnect(ALICE, 3005)
+        assert told == []
+        await hooks.finish()
+
+        assert told == [(ALICE, 3005)]
+
+    async def test_failure_is_in_the_log_alone(
+        self, hooks: Hooks, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """And the next one is told."""
+        told: list[int] = []
+
+        @hooks.disconnect
+        async def disconnect(_caller: Caller, code: int) -> None:
+            if code == 1:
+                raise RuntimeError("database")
+            told.append(code)
+
+        for code in (1, 2):
+            hooks.on_disconnect(ALICE, code)
+        await hooks.finish()
+
+        assert told == [2]
+        assert len(caplog.records) == 1
+        assert hooks.notices_dropped == 0
+
+    async def test_without_one_nothing_is_queued(self, hooks: Hooks) -> None:
+        """No task, no memory."""
+        hooks.on_disconnect(ALICE, 1)
+
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class TestTimeout:
+    """``GATEWAY_HOOK_TIMEOUT_SECONDS``."""
+
+    @pytest.mark.parametrize(("own", "effective"), [(None, 3), (7.0, 7)])
+    def test_module_has_the_last_word(self, own: float | None, effective: float) -> None:
+        """Whoever wrote the hooks knows how long they take."""
+        hooks = Hooks(timeout_seconds=own)
+
+        hooks.set_timeout(3)
+
+        assert hooks._calls.timeout_seconds == effective
 
 
 class TestLoad:

@@ -153,7 +153,7 @@ class Socket:
     def drained(self) -> None:
         """See Receiver."""
 
-    def failed(self, code: DisconnectCode, detail: str) -> None:
+    def failed(self, code: DisconnectCode | int, detail: str) -> None:
         """See Receiver."""
 
     def lost(self, code: int) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from tests.ws_gateway.conftest import Gateway, Peer, raw, settle
+from tests.ws_gateway.conftest import WALL_TIME, Gateway, Peer, raw, settle
 from ws_gateway.codes import DisconnectCode, ErrorCode
-from ws_gateway.credentials import Credentials
+from ws_gateway.credentials import Credentials, SubscriptionGrant
 from ws_gateway.exceptions import BrokerUnavailable, Disconnect, ReplyError
 from ws_gateway.hooks import Caller, Hooks
+from ws_gateway.protocol.codec import JSON, PROTOBUF, Codec
 from ws_gateway.protocol.messages import Publication
 
 MakeCredentials = Callable[..., Credentials]
@@ -170,6 +171,49 @@ class TestPublish:
                 await gateway.node.publish(peer.connection, alice, channel, data, subscribed=True)
 
         assert not any(kind == "publish" for kind, _ in gateway.broker.requests)
+
+    @pytest.mark.parametrize(
+        ("codec", "channel", "data", "published"),
+        [
+            (JSON, "news", b"{}", b"{}"),
+            (PROTOBUF, "news", b'{"a":\n1}', b'{"a": 1}'),
+            (PROTOBUF, "news", b"\x00", None),
+            (PROTOBUF, "news", b"", None),
+            (PROTOBUF, "objects:1", b"{}", b"{}"),
+            (PROTOBUF, "objects:1", b"[]", None),
+            (JSON, "objects:1", b"1", None),
+            (PROTOBUF, "bytes:1", b"\x00\n", b"\x00\n"),
+            (PROTOBUF, "bytes:1", b"", b""),
+            (JSON, "bytes:1", b"1", b"1"),
+            (JSON, "bytes:1", b'"\\ud800"', None),
+            (JSON, "bytes:1", b"", None),
+        ],
+    )
+    async def test_payload_is_what_the_namespace_says(
+        self,
+        gateway: Gateway,
+        *,
+        alice: Credentials,
+        codec: Codec,
+        channel: str,
+        data: bytes,
+        published: bytes | None,
+    ) -> None:
+        """JSON on one line, from whatever client; bytes of any kind only where it says binary."""
+        sender = gateway.open(alice, codec=codec).connection
+        heard: list[bytes] = []
+        gateway.broker._handler = lambda _, publication, _link: heard.append(
+            bytes(publication.data)
+        )
+        await gateway.broker.subscribe(channel)
+
+        try:
+            await gateway.node.publish(sender, alice, channel, Raw(data), subscribed=False)
+        except ReplyError as error:
+            assert error.code == ErrorCode.BAD_REQUEST  # noqa: PT017 - one of two ways out
+        gateway.broker.unsubscribe(channel)
+
+        assert heard == ([] if published is None else [published])
 
     async def test_deliveries_are_counted(
         self, gateway: Gateway, alice: Credentials, bob: Credentials
@@ -424,6 +468,7 @@ class TestLife:
             "gateway_connections": 2,
             "gateway_subscriptions_active": 3,
             "gateway_channels_active": 2,
+            "gateway_presence_entries": 0,
             "gateway_draining": False,
         }
 
@@ -437,16 +482,6 @@ class TestLife:
         assert not gateway.node._members
         peer.connection.disconnect(DisconnectCode.NORMAL)
 
-    @pytest.mark.parametrize(("channel", "code"), [("news", 108), ("nowhere:1", 102), ("é", 107)])
-    async def test_feature_that_no_namespace_has_is_108(
-        self, gateway: Gateway, channel: str, code: int
-    ) -> None:
-        """Protocol section 4, step 6; the name is looked at first."""
-        with pytest.raises(ReplyError) as caught:
-            gateway.node.check_feature(channel)
-
-        assert caught.value.code == code
-
     async def test_connect_reply_names_the_node(self, gateway: Gateway, alice: Credentials) -> None:
         """One name for all its connections."""
         peers = [gateway.open(alice) for _ in range(2)]
@@ -454,3 +489,383 @@ class TestLife:
 
         assert {reply["node"] for reply in replies} == {gateway.node.id}
         assert len({reply["client"] for reply in replies}) == 2
+
+
+PRESENCE = """
+[client]
+allow_anonymous_connect = true
+
+[without_namespace]
+allow_subscribe_for_client = true
+allow_subscribe_for_anonymous = true
+allow_publish_for_client = true
+presence = true
+join_leave = true
+allow_presence_for_subscriber = true
+
+[namespaces.all]
+allow_subscribe_for_client = true
+presence = true
+join_leave = true
+force_push_join_leave = true
+
+[namespaces.books]
+allow_subscribe_for_client = true
+presence = true
+allow_presence_for_client = true
+
+[namespaces.news]
+allow_subscribe_for_client = true
+join_leave = true
+force_push_join_leave = true
+
+[namespaces.plain]
+allow_subscribe_for_client = true
+"""
+
+MakeGateway = Callable[..., Gateway]
+
+
+def pushed(replies: list[Any]) -> list[tuple[str, str, str]]:
+    """Return (channel, what, user) of every join and leave."""
+    pushes = [reply["push"] for reply in replies if "push" in reply]
+    return [
+        (push["channel"], what, push[what]["info"]["user"])
+        for push in pushes
+        for what in ("join", "leave")
+        if what in push
+    ]
+
+
+class TestPresence:
+    """Who is in a channel, for those who may know it."""
+
+    async def test_who_is_subscribed_is_in_it(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """By connection, with what others see; until it unsubscribes or has gone."""
+        gateway = make_gateway(channels=PRESENCE)
+        one, other = await gateway.connect(alice), await gateway.connect(bob)
+        for peer in (one, other):
+            await peer.ask({"id": 2, "subscribe": {"channel": "room"}})
+
+        (reply,) = await one.ask({"id": 3, "presence": {"channel": "room"}})
+        assert reply["presence"]["presence"] == {
+            one.connection.client: {
+                "user": "alice",
+                "client": one.connection.client,
+                "conn_info": {"name": "Alice"},
+            },
+            other.connection.client: {"user": "bob", "client": other.connection.client},
+        }
+        await other.ask({"id": 4, "unsubscribe": {"channel": "room"}})
+        (reply,) = await one.ask({"id": 5, "presence": {"channel": "room"}})
+        assert list(reply["presence"]["presence"]) == [one.connection.client]
+        one.connection.lost(1006)
+        assert len(gateway.node.presence) == 0
+
+    async def test_stats_count_users_once(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """Protocol section 12: ``num_users`` counts distinct users."""
+        gateway = make_gateway(channels=PRESENCE)
+        peers = [await gateway.connect(who) for who in (alice, alice, bob)]
+        for peer in peers:
+            await peer.ask({"id": 2, "subscribe": {"channel": "room"}})
+
+        (reply,) = await peers[0].ask({"id": 3, "presence_stats": {"channel": "room"}})
+
+        assert reply == {"id": 3, "presence_stats": {"num_clients": 3, "num_users": 2}}
+
+    @pytest.mark.parametrize("command", ["presence", "presence_stats"])
+    @pytest.mark.parametrize(
+        ("channel", "code"),
+        [("plain:1", 108), ("news:1", 108), ("all:1", 103), ("no:1", 102), ("é", 107)],
+    )
+    async def test_it_is_refused(
+        self, make_gateway: MakeGateway, alice: Credentials, command: str, channel: str, code: int
+    ) -> None:
+        """Protocol section 11: 108 without presence, 103 without permission."""
+        peer = await make_gateway(channels=PRESENCE).connect(alice)
+
+        (reply,) = await peer.ask({"id": 2, command: {"channel": channel}})
+
+        assert reply["error"]["code"] == code
+
+    async def test_subscribers_alone_may_ask_where_it_says_so(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """And anybody, where that is allowed."""
+        peer = await make_gateway(channels=PRESENCE).connect(alice)
+
+        refused, empty = await peer.ask(
+            {"id": 2, "presence": {"channel": "room"}},
+            {"id": 3, "presence": {"channel": "books:1"}},
+        )
+
+        assert refused["error"]["code"] == 103
+        assert empty == {"id": 3, "presence": {"presence": {}}}
+
+    async def test_more_than_can_be_shown_are_106_but_counted(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """An error is better than megabytes."""
+        gateway = make_gateway(channels=PRESENCE, node_options={"presence_limit": 2})
+        peers = [await gateway.connect(alice) for _ in range(3)]
+        replies: list[Any] = []
+        for number, peer in enumerate(peers):
+            replies = await peer.ask(
+                {"id": 2, "subscribe": {"channel": "room"}},
+                {"id": 3, "presence": {"channel": "room"}},
+                {"id": 4, "presence_stats": {"channel": "room"}},
+            )
+            assert ("error" in replies[1]) == (number == 2)
+            assert replies[2]["presence_stats"]["num_clients"] == number + 1
+        assert replies[1]["error"] == {"code": 106, "message": "limit exceeded"}
+
+    @pytest.mark.parametrize("command", ["presence", "presence_stats"])
+    async def test_error_100_while_it_cannot_be_had(
+        self,
+        make_gateway: MakeGateway,
+        alice: Credentials,
+        monkeypatch: pytest.MonkeyPatch,
+        command: str,
+    ) -> None:
+        """Temporary; the connection goes on."""
+
+        async def away(*_: object) -> None:
+            raise BrokerUnavailable
+
+        gateway = make_gateway(channels=PRESENCE)
+        peer = await gateway.connect(alice)
+        for name in ("members", "stats"):
+            monkeypatch.setattr(gateway.node.presence, name, away)
+
+        (reply,) = await peer.ask({"id": 2, command: {"channel": "books:1"}})
+
+        assert reply["error"] == {
+            "code": 100,
+            "message": "internal server error",
+            "temporary": True,
+        }
+        assert peer.closed is None
+
+    async def test_failed_subscription_leaves_no_entry(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """Nobody is told of who never was there."""
+        gateway = make_gateway(channels=PRESENCE)
+        peer = await gateway.connect(alice)
+        gateway.broker.down = BrokerUnavailable()
+
+        (reply,) = await peer.ask({"id": 2, "subscribe": {"channel": "all:1"}})
+
+        assert reply["error"]["code"] == 100
+        assert len(gateway.node.presence) == 0
+
+
+class TestJoinLeave:
+    """Who watches a channel is told who comes and who goes."""
+
+    async def test_subscriber_is_told_of_itself_after_the_reply(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """Protocol section 12: "Subscriber receives its own join"."""
+        peer = await make_gateway(channels=PRESENCE).connect(alice)
+
+        replies = await peer.ask({"id": 2, "subscribe": {"channel": "all:1"}})
+
+        client = peer.connection.client
+        info = {"user": "alice", "client": client, "conn_info": {"name": "Alice"}}
+        assert replies == [
+            {"id": 2, "subscribe": {}},
+            {"push": {"channel": "all:1", "join": {"info": info}}},
+        ]
+
+    async def test_others_are_told_of_every_end(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """Of unsubscribing, of leaving, and of being cut off."""
+        gateway = make_gateway(channels=PRESENCE)
+        watcher = await gateway.connect(alice)
+        await watcher.ask({"id": 2, "subscribe": {"channel": "all:1"}})
+        ends: list[Callable[[Peer], None]] = [
+            lambda peer: peer.send({"id": 9, "unsubscribe": {"channel": "all:1"}}),
+            lambda peer: peer.connection.lost(1006),
+            lambda peer: peer.connection.disconnect(DisconnectCode.SHUTDOWN),
+        ]
+        for end in ends:
+            peer = await gateway.connect(bob)
+            await peer.ask({"id": 2, "subscribe": {"channel": "all:1"}})
+            end(peer)
+            assert pushed(await watcher.receive()) == [
+                ("all:1", "join", "bob"),
+                ("all:1", "leave", "bob"),
+            ]
+            if peer.closed is None:
+                assert pushed(await peer.receive()) == []
+
+    async def test_who_did_not_ask_is_told_nothing(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """Without ``force_push_join_leave`` the client says so, where it may see presence."""
+        gateway = make_gateway(channels=PRESENCE)
+        silent, watcher, guest = (
+            await gateway.connect(alice),
+            await gateway.connect(alice),
+            gateway.open(),
+        )
+        await guest.ask({"id": 1, "connect": {}})
+        told = {}
+        for name, peer, wish in (
+            ("silent", silent, False),
+            ("watcher", watcher, True),
+            ("guest", guest, True),
+        ):
+            replies = await peer.ask(
+                {"id": 2, "subscribe": {"channel": "room", "join_leave": wish}}
+            )
+            told[name] = pushed(replies)
+
+        assert told == {"silent": [], "watcher": [("room", "join", "alice")], "guest": []}
+        assert pushed(await watcher.receive()) == [("room", "join", "")]
+        assert pushed(await silent.receive()) == []
+
+    async def test_it_needs_no_presence(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """The two are options of their own."""
+        gateway = make_gateway(channels=PRESENCE)
+        peer = await gateway.connect(alice)
+
+        replies = await peer.ask({"id": 2, "subscribe": {"channel": "news:1"}})
+
+        assert pushed(replies) == [("news:1", "join", "alice")]
+        assert len(gateway.node.presence) == 0
+
+    async def test_server_side_subscriptions_are_told_too(
+        self, make_gateway: MakeGateway, make_credentials: MakeCredentials
+    ) -> None:
+        """The python SDK's own tests want their own join there."""
+        gateway = make_gateway(channels=PRESENCE)
+        peer = gateway.open()
+        gateway.tokens.known["t"] = make_credentials(channels=("all:1",))
+
+        connected, *replies = await peer.ask({"id": 1, "connect": {"token": "t"}})
+
+        assert connected["connect"]["subs"] == {"all:1": {}}
+        assert pushed(replies) == [("all:1", "join", "alice")]
+        assert len(gateway.node.presence) == 1
+
+    async def test_token_may_say_otherwise_of_one_subscription(
+        self, make_gateway: MakeGateway, make_credentials: MakeCredentials
+    ) -> None:
+        """``override`` turns presence and join/leave on, and shows its own ``chan_info``."""
+        grant = SubscriptionGrant(
+            info=b'{"role":"owner"}',
+            override=(("presence", True), ("join_leave", True), ("force_push_join_leave", True)),
+        )
+        gateway = make_gateway(channels=PRESENCE)
+        gateway.tokens.known["t"] = make_credentials(
+            channels=("plain:1",), subs=(("plain:1", grant),)
+        )
+        peer = gateway.open()
+
+        _, join = await peer.ask({"id": 1, "connect": {"token": "t"}})
+
+        assert join["push"]["join"]["info"]["chan_info"] == {"role": "owner"}
+        members = await gateway.node.presence.members("plain:1", 5)
+        assert members is not None
+        assert bytes(members[peer.connection.client].chan_info) == b'{"role":"owner"}'
+
+    async def test_drain_tells_of_everybody(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """A process that ends has told the others, and its presence is empty."""
+        gateway = make_gateway(channels=PRESENCE)
+        told: list[str] = []
+        for who in (alice, bob):
+            peer = await gateway.connect(who)
+            await peer.ask({"id": 2, "subscribe": {"channel": "news:1"}})
+        gateway.broker._changed = lambda _channel, changes: told.extend(
+            type(change).__name__ for change in changes
+        )
+        # Somebody elsewhere is still subscribed.
+        gateway.broker._channels.add("news:1")
+        gateway.broker.held = True  # the line holds back that it gives the channel up
+
+        await gateway.node.stop()
+
+        assert told == ["Leave", "Leave"]
+        assert len(gateway.node.presence) == 0
+
+
+class TestLastSeen:
+    """When a user was here last, for other users, where the setting says so."""
+
+    @staticmethod
+    async def ask(peer: Peer, data: object = None) -> Any:  # noqa: ANN401
+        """Return what the method answers."""
+        argument = {"user": "bob"} if data is None else data
+        (reply,) = await peer.ask({"id": 9, "rpc": {"method": "last_seen", "data": argument}})
+        return reply.get("rpc", reply.get("error"))
+
+    async def test_it_follows_a_user(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """Never; now; when he went."""
+        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        peer = await gateway.connect(alice)
+        answers = [await self.ask(peer)]
+        other = await gateway.connect(bob)
+        gateway.loop.now += 5
+        answers.append(await self.ask(peer))
+        other.connection.lost(1006)
+        gateway.loop.now += 5
+        answers.append(await self.ask(peer))
+
+        start = WALL_TIME + gateway.loop.now - 1000 - 10
+        assert answers == [
+            {"data": {"user": "bob", "last_seen": seen}} for seen in (None, start + 5, start + 5)
+        ]
+
+    async def test_it_is_not_there_unless_it_is_set(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """As any other rpc without hooks."""
+        peer = await make_gateway(channels=PRESENCE).connect(alice)
+
+        assert (await self.ask(peer))["code"] == 108
+
+    async def test_guests_may_not_ask(self, make_gateway: MakeGateway) -> None:
+        """Whoever has not said who he is learns nothing about others."""
+        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        peer = gateway.open()
+        await peer.ask({"id": 1, "connect": {}})
+
+        assert (await self.ask(peer))["code"] == 103
+
+    @pytest.mark.parametrize("data", [{}, [], 5, "bob", {"user": 5}])
+    async def test_bad_question_is_107(
+        self, make_gateway: MakeGateway, alice: Credentials, data: object
+    ) -> None:
+        """In the protocol's own terms."""
+        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+
+        assert (await self.ask(await gateway.connect(alice), data))["code"] == 107
+
+    async def test_method_of_the_operator_comes_first(
+        self, make_gateway: MakeGateway, alice: Credentials
+    ) -> None:
+        """Who has one of this name keeps it."""
+        hooks = Hooks()
+
+        @hooks.rpc("last_seen")
+        async def last_seen(_caller: Caller, _data: object) -> str:
+            return "mine"
+
+        gateway = make_gateway(
+            channels=PRESENCE, hooks=hooks, node_options={"tells_last_seen": True}
+        )
+
+        assert await self.ask(await gateway.connect(alice)) == {"data": "mine"}

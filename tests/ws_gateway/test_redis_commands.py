@@ -11,7 +11,7 @@ import pytest
 from tests.ws_gateway.scripted_redis import Caller, ScriptedRedis, array, idle, skips_time
 from ws_gateway import redis_commands
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.redis_commands import Commands
+from ws_gateway.redis_commands import Commands, Script
 from ws_gateway.redis_link import Timing
 
 TIMING = Timing(connect=1, reply=1, probe=2, first_retry=0.5, last_retry=4)
@@ -262,3 +262,82 @@ class TestLoss:
             with pytest.raises(BrokerUnavailable, match="lost before the reply"):
                 await future
             assert commands._patience._timer is None
+
+
+class TestScripts:
+    """One step of several commands, sent by name."""
+
+    @skips_time
+    async def test_every_server_is_told_them_first(self) -> None:
+        """Also the next one; the answers are nobody's."""
+        script = Script("return 1")
+        async with ScriptedRedis() as redis:
+            commands = Commands(
+                redis.endpoint, timing=TIMING, jitter=lambda: 1.0, scripts=(script,)
+            )
+            task = asyncio.create_task(commands.link.run())
+            for _ in range(2):
+                caller = await redis.called()
+                calling = asyncio.create_task(commands.call(script, (b"k",), b"a"))
+                assert await caller.heard() == [b"SCRIPT", b"LOAD", b"return 1"]
+                assert await caller.heard() == [b"EVALSHA", script.digest, b"1", b"k", b"a"]
+                caller.say(b"+digest\r\n", b":7\r\n")
+                assert await calling == 7
+                caller.cut()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            commands.close()
+
+    @skips_time
+    async def test_unknown_one_is_sent_whole(self) -> None:
+        """It was not executed, so this is no second time."""
+        script = Script("return 1")
+        async with ScriptedRedis() as redis, commanding(redis) as commands:
+            caller = await redis.called()
+            calling = asyncio.create_task(commands.call(script, (), b"a"))
+            await caller.heard()
+            caller.say(b"-NOSCRIPT No matching script.\r\n")
+
+            assert await caller.heard() == [b"EVAL", b"return 1", b"0", b"a"]
+            caller.say(b":7\r\n")
+
+            assert await calling == 7
+
+    @skips_time
+    async def test_failing_one_is_not_sent_again(self) -> None:
+        """Whatever else the server says."""
+        script = Script("return 1")
+        async with ScriptedRedis() as redis, commanding(redis) as commands:
+            caller = await redis.called()
+            calling = asyncio.create_task(commands.call(script, ()))
+            await caller.heard()
+            caller.say(b"-OOM command not allowed\r\n")
+
+            with pytest.raises(BrokerUnavailable):
+                await calling
+            assert caller.requests.empty()
+
+
+class TestShare:
+    """One connection for several parts of a process, in one order."""
+
+    @skips_time
+    async def test_who_shares_it_is_told_of_every_connection(self) -> None:
+        """After its scripts were sent, so that what it asks then finds them."""
+        async with ScriptedRedis() as redis:
+            commands = Commands(redis.endpoint, timing=TIMING, jitter=lambda: 1.0)
+            commands.share((Script("return 1"),), lambda: asked.append(commands.request(b"GET")))
+            asked: list[asyncio.Future[object]] = []
+            task = asyncio.create_task(commands.link.run())
+            for count in (1, 2):
+                caller = await redis.called()
+                assert await hear(caller, 2) == [b"SCRIPT LOAD return 1", b"GET"]
+                assert len(asked) == count
+                caller.say(b"+x\r\n:7\r\n")
+                assert await asked[-1] == 7
+                caller.cut()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            commands.close()

@@ -16,11 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import Raw
 
 from ws_gateway.codes import DisconnectCode, ErrorCode
-from ws_gateway.credentials import Credentials
+from ws_gateway.credentials import GUEST, Credentials, SubscriptionGrant
 from ws_gateway.exceptions import Disconnect, ReplyError
 from ws_gateway.protocol.messages import (
     Command,
     ConnectRequest,
+    FilterNode,
     HistoryRequest,
     PingRequest,
     PresenceRequest,
@@ -117,7 +118,7 @@ def assert_refused(code: ErrorCode, session: Session, command: Command) -> None:
         session.receive(command, START + 1)
 
     assert caught.value.code == code
-    assert (session.state, session.channels) == (state, channels)
+    assert (session.state, set(session.channels)) == (state, channels)
 
 
 def assert_closes(code: DisconnectCode, session: Session, at: float) -> None:
@@ -215,9 +216,7 @@ class TestOpened:
         session = with_credentials()
 
         with pytest.raises(ReplyError):
-            session.receive(
-                Command(id=1, subscribe=SubscribeRequest(channel="c", token="t")), START
-            )
+            session.receive(Command(id=1, subscribe=SubscribeRequest(channel="c", type=1)), START)
 
         assert session.state is State.BARE
 
@@ -339,7 +338,7 @@ class TestCommands:
     @pytest.mark.parametrize(
         "request_",
         [
-            SubscribeRequest(tf=Raw(b"{}")),
+            SubscribeRequest(tf=FilterNode()),
             SubscribeRequest(token="t"),
             SubscribeRequest(type=1),
         ],
@@ -361,6 +360,16 @@ class TestCommands:
             Command(id=2, history=HistoryRequest(channel="c", since=StreamPosition(too_big))),
         ):
             assert_ends(DisconnectCode.BAD_REQUEST, connected(), command)
+
+    def test_recovery_position_over_64_bits_is_3501(self) -> None:
+        """The same in the positions that ``connect`` brings."""
+        positions = {"a": SubscribeRequest(), "b": SubscribeRequest(offset=2**64)}
+
+        assert_ends(
+            DisconnectCode.BAD_REQUEST,
+            with_credentials(),
+            Command(id=1, connect=ConnectRequest(subs=positions)),
+        )
 
 
 class TestSubscribe:
@@ -414,12 +423,6 @@ class TestSubscribe:
             Command(id=2, subscribe=SubscribeRequest(channel="c", delta=delta)),
         )
 
-    def test_tags_filter_is_107(self) -> None:
-        """Section 7.2: no namespace allows it."""
-        request = SubscribeRequest(channel="c", tf=Raw(b'{"key":"a"}'))
-
-        assert_refused(ErrorCode.BAD_REQUEST, connected(), Command(id=2, subscribe=request))
-
     @pytest.mark.parametrize("kind", [1, 2, -1])
     def test_other_type_than_a_stream_is_103(self, kind: int) -> None:
         """Section 7.1, step 2, and section 22."""
@@ -427,31 +430,131 @@ class TestSubscribe:
 
         assert_refused(ErrorCode.PERMISSION_DENIED, connected(), Command(id=2, subscribe=request))
 
-    def test_subscription_token_is_103(self) -> None:
-        """Section 7.1, step 3: none can be verified."""
+    def test_subscription_token_is_for_others_to_judge(self) -> None:
+        """Section 7.1, step 3."""
         request = SubscribeRequest(channel="c", token="t")
 
-        assert_refused(ErrorCode.PERMISSION_DENIED, connected(), Command(id=2, subscribe=request))
+        assert connected().receive(Command(id=2, subscribe=request), START) is request
 
 
 class TestSubRefresh:
-    """Section 11: no subscription has a token."""
+    """Section 11."""
 
-    @pytest.mark.parametrize(
-        ("channel", "code"),
-        [
-            ("news", ErrorCode.BAD_REQUEST),
-            ("", ErrorCode.BAD_REQUEST),
-            ("other", ErrorCode.PERMISSION_DENIED),
-        ],
-    )
-    def test_it_is_refused(self, channel: str, code: ErrorCode) -> None:
-        """Not subscribed: 103. Old Python SDKs leave the channel out: no reason to cut them."""
+    @pytest.mark.parametrize("channel", ["news", ""])
+    def test_token_of_a_subscription_may_be_replaced(self, channel: str) -> None:
+        """Old Python SDKs leave the channel out: the token names it."""
         session = connected()
         session.subscribed("news")
         request = SubRefreshRequest(channel=channel, token="t")
 
-        assert_refused(code, session, Command(id=2, sub_refresh=request))
+        assert session.receive(Command(id=2, sub_refresh=request), START) is request
+
+    @pytest.mark.parametrize(
+        ("request_", "code"),
+        [
+            (SubRefreshRequest(channel="news"), ErrorCode.BAD_REQUEST),
+            (SubRefreshRequest(), ErrorCode.BAD_REQUEST),
+            (SubRefreshRequest(channel="other", token="t"), ErrorCode.PERMISSION_DENIED),
+            (SubRefreshRequest(channel="other"), ErrorCode.PERMISSION_DENIED),
+        ],
+    )
+    def test_otherwise_it_is_refused(self, request_: SubRefreshRequest, code: ErrorCode) -> None:
+        """Not subscribed: 103; no token: 107."""
+        session = connected()
+        session.subscribed("news")
+
+        assert_refused(code, session, Command(id=2, sub_refresh=request_))
+
+
+class TestGuest:
+    """A connection without any credential, where that is allowed (design section 2)."""
+
+    def test_connect_needs_no_token(self) -> None:
+        """OPENED ─ connect ─► CONNECTING."""
+        session = opened(guest_allowed=True)
+
+        assert session.receive(CONNECT, START) is CONNECT.connect
+        assert session.state is State.CONNECTING
+
+    def test_nothing_ends_it_but_silence(self) -> None:
+        """There is no token that could expire, nor one to refresh."""
+        session = opened(guest_allowed=True)
+        session.receive(CONNECT, START)
+        session.connected(START, GUEST, None)
+
+        assert not session.expires_with_grace
+        assert session.tick(START + 20) is Tick.PING
+        assert session.deadline < inf
+        assert_ends(
+            DisconnectCode.BAD_REQUEST, session, Command(id=2, refresh=RefreshRequest(token="t"))
+        )
+
+    def test_other_first_command_is_3501(self) -> None:
+        """A guest says so: bare connections are authenticated at the handshake."""
+        assert_ends(DisconnectCode.BAD_REQUEST, opened(guest_allowed=True), SUBSCRIBE)
+
+    def test_token_that_never_expires_may_be_refreshed(self) -> None:
+        """It said nothing of an end, but the next one may."""
+        session = connected_by_token(lifetime=inf)
+
+        assert not session.expires_with_grace
+        request = RefreshRequest(token="new")
+        assert session.receive(Command(id=2, refresh=request), START) is request
+        session.refreshed(START, ALICE, 10)
+        assert session.expires_with_grace
+
+
+GRANT = SubscriptionGrant(info=b'"i"')
+
+
+class TestSubscriptionsThatEnd:
+    """Section 11: without a refresh a subscription ends, 25 s after its token's end."""
+
+    def test_clients_own_ends_alone(self) -> None:
+        """The others go on, and so does the connection."""
+        session = connected()
+        for channel, lifetime in (("a", 0.0), ("b", 5.0), ("c", inf)):
+            session.subscribed(channel)
+            session.granted(START, channel, GRANT, lifetime=lifetime)
+
+        assert session.deadline <= START + 25
+        session.tick(START + 12)
+        session.receive(PONG, START + 12)
+        assert session.ended(START + 24.9) == []
+        assert session.tick(START + 25) is Tick.END_SUBSCRIPTIONS
+        assert session.ended(START + 25) == ["a"]
+        session.unsubscribed("a")
+        assert session.ended(START + 29) == []
+        assert session.ended(START + 30) == ["b"]
+        session.unsubscribed("b")
+        assert session.ended(START + HOUR) == []
+        assert session.grant("c") is GRANT
+        session.unsubscribed("c")
+        assert session.grant("c") is None
+
+    def test_servers_own_ends_the_connection(self) -> None:
+        """3006: the client could not begin it anew."""
+        session = connected(lifetime=HOUR)
+        session.granted(START, "a", GRANT, lifetime=-20, server_side=True)
+
+        assert_closes(DisconnectCode.SUBSCRIPTION_EXPIRED, session, START + 5)
+
+    def test_new_grant_moves_the_end(self) -> None:
+        """As a sub_refresh does."""
+        session = connected()
+        session.granted(START, "a", GRANT, lifetime=1)
+        session.granted(START, "a", GRANT, lifetime=100)
+
+        assert session.ended(START + 124) == []
+        assert session.ended(START + 125) == ["a"]
+
+    def test_channel_without_a_grant_has_none(self) -> None:
+        """Most have not."""
+        session = connected()
+        session.subscribed("a")
+
+        assert session.grant("a") is None
+        assert session.ended(START + HOUR) == []
 
 
 class TestRefresh:
@@ -703,7 +806,7 @@ REQUEST_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
         delta=st.sampled_from(["", "", "fossil", "x"]),
         offset=st.sampled_from([0, 0, 2**64 - 1, 2**64]),
         type=st.sampled_from([0, 0, 1]),
-        tf=st.sampled_from([Raw(), Raw(), Raw(b"{}")]),
+        tf=st.sampled_from([None, None, FilterNode()]),
     ),
     "unsubscribe": st.builds(UnsubscribeRequest, channel=CHANNEL_NAMES),
     "publish": st.builds(PublishRequest, channel=CHANNEL_NAMES),
@@ -713,7 +816,9 @@ REQUEST_STRATEGIES: dict[str, st.SearchStrategy[Any]] = {
     "rpc": st.just(RPCRequest()),
     "send": st.just(SendRequest()),
     "refresh": st.builds(RefreshRequest, token=st.sampled_from(["", "t"])),
-    "sub_refresh": st.builds(SubRefreshRequest, channel=CHANNEL_NAMES),
+    "sub_refresh": st.builds(
+        SubRefreshRequest, channel=CHANNEL_NAMES, token=st.sampled_from(["", "t"])
+    ),
 }
 COMMANDS = st.one_of(
     st.just(PONG),
@@ -754,12 +859,14 @@ class AnyLife(RuleBasedStateMachine):
         lifetime=st.sampled_from([5.0, HOUR]),
         jitter=st.floats(0, 1, exclude_max=True),
         token_allowed=st.booleans(),
+        guest_allowed=st.booleans(),
         frame_pings=st.booleans(),
         pings_seen=st.booleans(),
     )
     def open(self, **options: Any) -> None:  # noqa: ANN401 - Session's own
         """End a handshake."""
         self.session = opened(now=self.now, **options)
+        self.guest_allowed = options["guest_allowed"]
         self.ended = False
         self.state = State.OPENED
         self.channels: set[str] = set()
@@ -792,18 +899,22 @@ class AnyLife(RuleBasedStateMachine):
                 if fails:
                     self.session.connect_failed()
                 else:
-                    assert token or self.session.credentials is not None
+                    assert token or self.session.credentials is not None or self.guest_allowed
                     self.session.connected(self.now, ALICE, lifetime if token else None)
             case SubscribeRequest(channel=channel) if not fails:
                 assert channel not in self.channels
                 assert len(self.channels) < LIMITS.max_channels
                 self.session.subscribed(channel)
                 self.channels.add(channel)
+                if request.token:
+                    self.session.granted(self.now, channel, GRANT, lifetime=lifetime)
+            case SubRefreshRequest(channel=channel) if channel and not fails:
+                assert channel in self.channels
+                self.session.granted(self.now, channel, GRANT, lifetime=lifetime)
             case UnsubscribeRequest(channel=channel):
                 self.session.unsubscribed(channel)
                 self.channels.discard(channel)
             case RefreshRequest() if not fails:
-                assert self.session.expires_with_grace
                 self.session.refreshed(self.now, ALICE, lifetime)
             case _:
                 pass
@@ -844,6 +955,15 @@ class AnyLife(RuleBasedStateMachine):
             return
         if due is Tick.PING:
             assert self.session.pings
+        if due is Tick.END_SUBSCRIPTIONS:
+            ended = self.session.ended(self.now)
+            assert ended
+            for channel in ended:
+                self.session.unsubscribed(channel)
+                self.channels.remove(channel)
+            self.request = None if getattr(self.request, "channel", "") in ended else self.request
+            self.tick()
+            return
         assert self.session.deadline > self.now, "or the timer would spin"
 
     @invariant()
@@ -856,7 +976,7 @@ class AnyLife(RuleBasedStateMachine):
     @invariant()
     def channels_are_those_reported(self) -> None:
         """Neither a refusal nor the time changes them."""
-        assert self.ended or self.session.channels == self.channels
+        assert self.ended or set(self.session.channels) == self.channels
 
     @invariant()
     def only_who_is_known_gets_anything(self) -> None:

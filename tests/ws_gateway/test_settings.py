@@ -309,11 +309,11 @@ class TestRedisURL:
 
     def test_it_is_not_shown(self) -> None:
         """Neither by what prints the settings nor by what logs them."""
-        settings = read(REDIS_URL="redis://:secret@host")
+        settings = read(REDIS_URL="redis://:h1dden@host")
 
         assert settings.redis_url is not None
-        assert settings.redis_url.get_secret_value() == "redis://:secret@host"
-        assert "secret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+        assert settings.redis_url.get_secret_value() == "redis://:h1dden@host"
+        assert "h1dden" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
     def test_it_may_come_from_a_file(self, tmp_path: Path) -> None:
         """As secrets are mounted; the line's end is not part of it."""
@@ -344,3 +344,180 @@ class TestRedisURL:
     def test_empty_file_variable_counts_as_none(self) -> None:
         """As every other."""
         assert read(REDIS_URL_FILE="") == read()
+
+
+LONG = "0123456789abcdef" * 2
+PREFIXED = json.dumps([ENTRY | {"user_prefix": "a"}])
+
+
+class TestHMACSecret:
+    """``GATEWAY_HMAC_SECRET``, and what must be so beside it."""
+
+    def test_there_is_none_by_default(self) -> None:
+        """Only the issuers' tokens count."""
+        assert read().hmac_secret is None
+
+    def test_it_is_not_shown(self) -> None:
+        """Neither by what prints the settings nor by what logs them."""
+        settings = read(HMAC_SECRET=LONG, ISSUERS="[]")
+
+        assert settings.hmac_secret is not None
+        assert settings.hmac_secret.get_secret_value() == LONG
+        assert LONG not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+    def test_it_may_come_from_a_file(self, tmp_path: Path) -> None:
+        """As secrets are mounted."""
+        path = tmp_path / "secret"
+        path.write_text(LONG + "\n")
+
+        settings = read(HMAC_SECRET_FILE=str(path), ISSUERS="[]")
+
+        assert settings.hmac_secret is not None
+        assert settings.hmac_secret.get_secret_value() == LONG
+
+    def test_short_one_is_refused(self) -> None:
+        """It could be guessed from any one token."""
+        line = refusal(HMAC_SECRET=LONG[1:], ISSUERS="[]")
+
+        assert line == "GATEWAY_HMAC_SECRET: must be at least 32 bytes long"
+
+    def test_issuers_beside_it_need_a_prefix(self) -> None:
+        """Whoever has the secret could be any of an issuer's users."""
+        line = refusal(HMAC_SECRET=LONG)
+
+        assert line == (
+            "GATEWAY_HMAC_SECRET: beside it every issuer in GATEWAY_ISSUERS needs a user_prefix"
+        )
+        assert read(HMAC_SECRET=LONG, ISSUERS=PREFIXED).issuers[0].user_prefix == "a"
+
+    def test_without_it_there_must_be_an_issuer(self) -> None:
+        """Nobody could ever come in."""
+        assert refusal(ISSUERS="[]").startswith("GATEWAY_ISSUERS: must name at least one issuer")
+        assert read(ISSUERS="[]", HMAC_SECRET=LONG).issuers == ()
+
+
+class TestInsecure:
+    """``GATEWAY_INSECURE=1``: for the test suites of SDKs, on this machine alone."""
+
+    def test_it_is_off(self) -> None:
+        """Secure by default."""
+        assert read().insecure is False
+
+    def test_any_secret_will_do(self) -> None:
+        """The suites' is ``secret``; the embedded issuer needs no prefix either."""
+        settings = read(INSECURE="1", HMAC_SECRET="secret")
+
+        assert settings.insecure
+        assert len(settings.issuers) == 1
+
+    def test_no_issuer_is_needed(self) -> None:
+        """Nobody needs a token."""
+        assert read(INSECURE="1", ISSUERS="[]").insecure
+
+    @pytest.mark.parametrize("name", ["BIND", "INTERNAL_BIND"])
+    @pytest.mark.parametrize(
+        "address",
+        ["0.0.0.0:1", "[::]:1", "192.168.1.1:1", "gateway:1", "127.0.0.1:1,10.0.0.1:1"],
+    )
+    def test_listener_that_others_reach_stops_the_start(self, name: str, address: str) -> None:
+        """A name may be any address tomorrow."""
+        line = refusal(INSECURE="1", **{name: address})
+
+        assert line.startswith(f"GATEWAY_INSECURE: not with GATEWAY_{name} on ")
+
+    @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"])
+    def test_loopback_is_good(self, address: str) -> None:
+        """All of it."""
+        assert read(INSECURE="1", BIND=address, INTERNAL_BIND=address).insecure
+
+
+class TestRevocations:
+    """Where issuers say what they have revoked, and what reading it takes."""
+
+    KEY = "k" * 32
+
+    @staticmethod
+    def issuers(*logs: object) -> str:
+        """Return ``GATEWAY_ISSUERS`` with these logs."""
+        entries = [
+            {
+                "issuer": f"https://{number}.example",
+                "jwks_url": "https://a.example/k",
+                "audience": "us",
+                "user_prefix": str(number),
+                "revocations": log,
+            }
+            for number, log in enumerate(logs)
+        ]
+        return json.dumps(entries)
+
+    def test_none_are_read_unless_it_is_said_where(self) -> None:
+        """Any provider of tokens will do; few have such a log."""
+        settings = read()
+
+        assert [entry.revocations for entry in settings.issuers] == [None]
+        assert settings.revocation_stale_seconds == 10
+
+    def test_redis_and_url_go_together(self) -> None:
+        """Each issuer has its own."""
+        logs = ("redis", "http://127.0.0.1:9001/revocations", None)
+
+        settings = read(
+            ISSUERS=self.issuers(*logs), REDIS_URL="redis://host", REVOCATIONS_KEY=self.KEY
+        )
+
+        assert tuple(entry.revocations for entry in settings.issuers) == logs
+
+    @pytest.mark.parametrize(
+        "log", ["Redis", "redis://host", "ftp://a.example", "http://", "https://u:p@a.example", ""]
+    )
+    def test_other_places_are_refused(self, log: str) -> None:
+        """With the names of variable and member, and not the value, which may hold a password."""
+        line = refusal(ISSUERS=self.issuers(log), REDIS_URL="redis://h", REVOCATIONS_KEY=self.KEY)
+
+        assert line == (
+            "GATEWAY_ISSUERS: revocations: must be 'redis', or an http(s) URL without a password"
+        )
+
+    def test_redis_needs_a_redis(self) -> None:
+        """Else nothing would ever be read."""
+        line = refusal(ISSUERS=self.issuers("redis"))
+
+        assert line == "GATEWAY_REDIS_URL: needed, an issuer's revocations are there"
+
+    def test_url_needs_a_key(self) -> None:
+        """The issuer would not answer."""
+        line = refusal(ISSUERS=self.issuers("https://a.example/r"))
+
+        assert line == "GATEWAY_REVOCATIONS_KEY: needed, an issuer's revocations are at a URL"
+
+    def test_two_issuers_cannot_share_a_log(self) -> None:
+        """What one revokes would end sessions of the other."""
+        line = refusal(ISSUERS=self.issuers("redis", "redis"), REDIS_URL="redis://host")
+
+        assert line == "GATEWAY_ISSUERS: each issuer needs revocations of its own"
+
+    @pytest.mark.parametrize("key", ["k" * 31, "é" * 32, "k" * 31 + " x", "k" * 32 + "\n\x00"])
+    def test_weak_or_unsendable_key_is_refused(self, key: str) -> None:
+        """It is a header's value; the line does not show it."""
+        line = refusal(REVOCATIONS_KEY=key)
+
+        assert line.startswith("GATEWAY_REVOCATIONS_KEY: must be at least 32 printable")
+        assert key not in line
+
+    def test_key_may_come_from_a_file(self, tmp_path: Path) -> None:
+        """As secrets are mounted, and is not shown."""
+        path = tmp_path / "key"
+        path.write_text(self.KEY + "\n")
+
+        settings = read(REVOCATIONS_KEY_FILE=str(path))
+
+        assert settings == read(REVOCATIONS_KEY=self.KEY)
+        assert self.KEY not in f"{settings!r} {settings.model_dump_json()}"
+
+    @pytest.mark.parametrize("seconds", ["0", "1.9", "3601", "nan"])
+    def test_stale_time_has_bounds(self, seconds: str) -> None:
+        """Below two seconds every breath of the network would shut the door."""
+        assert refusal(REVOCATION_STALE_SECONDS=seconds).startswith(
+            "GATEWAY_REVOCATION_STALE_SECONDS: "
+        )

@@ -19,8 +19,21 @@ from hypothesis import given, settings, strategies as st
 from jose import jwk
 from jose.backends.base import Key
 
+from tests.ws_gateway import hmac_backend
+from tests.ws_gateway.hmac_backend import SECRET
 from ws_gateway.credentials import Credentials
-from ws_gateway.exceptions import ConfigurationError, InvalidToken, KeysUnavailable, TokenExpired
+from ws_gateway.exceptions import (
+    ConfigurationError,
+    InvalidToken,
+    KeysUnavailable,
+    RevocationsUnavailable,
+    SessionEnded,
+    TokenExpired,
+    TokenRevoked,
+)
+from ws_gateway.hmac_tokens import HMACTokens
+from ws_gateway.revocations.deny_set import Kind, Revocation
+from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.verifier import Issuer, Verifier
 
 ISSUER = Issuer(
@@ -170,6 +183,9 @@ class TestGoodToken:
             jti="token-1",
             sid="session-1",
             issuer=ISSUER.issuer,
+            subject="alice",
+            issued_at=NOW,
+            kid="ec",
         )
 
     async def test_rsa_is_accepted_too(self, verifier: Verifier) -> None:
@@ -664,7 +680,7 @@ class TestText:
         def fail(*_: object) -> None:
             raise RecursionError
 
-        monkeypatch.setattr("ws_gateway.verifier._text", fail)
+        monkeypatch.setattr("ws_gateway.verifier.read_text", fail)
 
         assert await reason(verifier, mint()) == "malformed"
 
@@ -673,7 +689,7 @@ class TestText:
     ) -> None:
         """J20 and J21: beyond 4096 characters not even the digest is taken."""
         monkeypatch.setattr("ws_gateway.verifier.hashlib", None)
-        monkeypatch.setattr("ws_gateway.verifier._parse", None)
+        monkeypatch.setattr("ws_gateway.verifier.parse", None)
 
         for length in (4097, 1_000_000, 3_000_000):
             assert await reason(verifier, "a" * length) == "malformed"
@@ -698,6 +714,72 @@ class TestText:
     async def test_other_objects_are_refused(self, verifier: Verifier, value: Any) -> None:  # noqa: ANN401
         """What a decoded command held instead of text."""
         assert await reason(verifier, value) == "malformed"
+
+
+class TestProfiles:
+    """``typ`` and ``kid`` say which profile judges a token, ``alg`` alone never (design)."""
+
+    @pytest.fixture
+    def both(self, publisher: Publisher, clock: Clock) -> Verifier:
+        """One issuer, and tokens of a shared secret."""
+        return Verifier(
+            [ISSUER],
+            fetch=publisher,
+            now=clock,
+            monotonic=clock,
+            hmac=HMACTokens(SECRET, now=clock),
+        )
+
+    async def test_each_judges_its_own(self, both: Verifier) -> None:
+        """And says whose user it is."""
+        issuers = await both.verify(mint())
+        ours = await both.verify(hmac_backend.sign({"sub": "42"}))
+
+        assert (issuers.user, issuers.issuer) == ("alice", ISSUER.issuer)
+        assert (ours.user, ours.issuer) == ("42", "")
+        assert both.required_scope(issuers) == "connect"
+        assert both.required_scope(ours) == ""
+
+    async def test_issuers_profile_is_never_judged_by_the_secret(self, both: Verifier) -> None:
+        """A token that says to be an issuer's, signed with the secret."""
+        for alg in ("HS256", "ES256"):
+            token = hmac_backend.sign(claims(), header=header(alg=alg))
+            assert await reason(both, token) in {"alg", "signature"}
+
+    @pytest.mark.parametrize("typ", ["JWT", ...])
+    @pytest.mark.parametrize("kid", ["ec", ...])
+    async def test_secrets_profile_is_never_judged_by_an_issuers_key(
+        self, both: Verifier, typ: object, kid: object
+    ) -> None:
+        """An issuer's key is no secret, nor its signature an HMAC."""
+        forged = sign(header(typ=typ, kid=kid), claims())
+        assert await reason(both, forged) == "alg"
+        public_key = json.dumps(public("ec")).encode()
+        known = {"typ": typ, "kid": kid, "alg": "HS256"}
+        forged = hmac_backend.sign(claims(), secret=public_key, header=without_dots(known))
+        assert await reason(both, forged) == "signature"
+
+    async def test_no_key_is_fetched_for_the_secrets(
+        self, both: Verifier, publisher: Publisher
+    ) -> None:
+        """An issuer that is away does not matter to them."""
+        publisher.error = ConnectionRefusedError()
+
+        await both.verify(hmac_backend.sign({"sub": "42"}))
+
+        assert publisher.fetches == 0
+
+    async def test_without_a_secret_there_is_one_profile(self, verifier: Verifier) -> None:
+        """Whatever such a token says."""
+        assert await reason(verifier, hmac_backend.sign({"sub": "42"})) == "kid"
+
+    async def test_secret_alone_will_do(self, clock: Clock) -> None:
+        """No issuer at all: ready at once."""
+        alone = Verifier([], now=clock, hmac=HMACTokens(SECRET, now=clock))
+
+        assert alone.ready
+        assert await accepts(alone, hmac_backend.sign({"sub": "42"}))
+        assert await reason(alone, mint()) == "alg"
 
 
 class TestKeys:
@@ -810,7 +892,7 @@ class TestMemory:
         """Nor parses anything."""
         token = mint()
         first = await verifier.verify(token)
-        monkeypatch.setattr("ws_gateway.verifier._parse", None)
+        monkeypatch.setattr("ws_gateway.verifier.parse", None)
 
         assert await verifier.verify(token) is first
 
@@ -1022,3 +1104,213 @@ def test_any_signed_claims_are_judged(
 ) -> None:
     """Even an issuer gone mad causes nothing but refusals."""
     judge(sign(header(**header_changes), claims(**claim_changes)))
+
+
+class TestRevocation:
+    """J24: a token that was revoked is refused, wherever the judgement on it comes from."""
+
+    @pytest.fixture
+    def log(self, clock: Clock) -> RevocationLog:
+        """The issuer's log, which was read just now."""
+        log = RevocationLog(ISSUER.issuer, stale_seconds=10, clock=clock, monotonic=clock)
+        log.read(clock.now)
+        return log
+
+    @pytest.fixture
+    def verifier(self, publisher: Publisher, clock: Clock, log: RevocationLog) -> Verifier:
+        """One issuer whose log is followed."""
+        return Verifier(
+            [ISSUER],
+            fetch=publisher,
+            now=clock,
+            monotonic=clock,
+            revocations={ISSUER.issuer: log},
+        )
+
+    @pytest.mark.parametrize("cached", [False, True])
+    @pytest.mark.parametrize(
+        ("kind", "value", "refusal"),
+        [
+            (Kind.JTI, "token-1", TokenRevoked),
+            (Kind.SID, "session-1", SessionEnded),
+            (Kind.SUBJECT, "alice", SessionEnded),
+            (Kind.CLIENT, "chat", SessionEnded),
+            (Kind.KID, "ec", TokenRevoked),
+        ],
+    )
+    async def test_revoked_token_is_refused(
+        self,
+        *,
+        verifier: Verifier,
+        log: RevocationLog,
+        cached: bool,
+        kind: Kind,
+        value: str,
+        refusal: type[InvalidToken],
+    ) -> None:
+        """Also one that was verified before."""
+        if cached:
+            await verifier.verify(mint())
+        log.add([Revocation(kind=kind, value=value, before=NOW, until=NOW + 600)])
+
+        for _ in range(2):
+            with pytest.raises(refusal):
+                await verifier.verify(mint())
+
+    async def test_token_of_the_next_second_is_good(
+        self, verifier: Verifier, log: RevocationLog, clock: Clock
+    ) -> None:
+        """A log-out everywhere, and a log-in after it."""
+        log.add([Revocation(kind=Kind.SUBJECT, value="alice", before=NOW, until=NOW + 600)])
+        clock.now += 1
+
+        assert await accepts(verifier, mint(iat=NOW + 1, exp=NOW + 600))
+
+    async def test_revocation_while_the_key_is_fetched_counts(
+        self, verifier: Verifier, log: RevocationLog, publisher: Publisher
+    ) -> None:
+        """The deny set is asked last, after everything that waits."""
+        entry = Revocation(kind=Kind.SID, value="session-1", before=0, until=NOW + 600)
+        answer = publisher.__call__
+
+        async def fetch(url: str) -> bytes:
+            log.add([entry])
+            return await answer(url)
+
+        slow = Verifier(
+            [ISSUER],
+            fetch=fetch,
+            now=verifier._now,
+            revocations={ISSUER.issuer: log},
+        )
+
+        with pytest.raises(SessionEnded):
+            await slow.verify(mint())
+
+    async def test_nobody_is_judged_by_a_log_that_was_not_read_for_long(
+        self, verifier: Verifier, clock: Clock
+    ) -> None:
+        """Promise 2: neither a new token nor a known one."""
+        await verifier.verify(mint())
+        clock.now += 11
+
+        for token in (mint(), mint(jti="token-2")):
+            with pytest.raises(RevocationsUnavailable):
+                await verifier.verify(token)
+
+    async def test_bad_token_is_bad_without_the_log(self, verifier: Verifier, clock: Clock) -> None:
+        """What can be said is said."""
+        clock.now += 11
+
+        with pytest.raises(TokenExpired):
+            await verifier.verify(mint(exp=NOW + 1))
+        assert await reason(verifier, mint(aud="other")) == "aud"
+
+    async def test_issuer_without_a_log_is_judged_by_expiry_alone(
+        self, publisher: Publisher, clock: Clock, log: RevocationLog
+    ) -> None:
+        """Also one whose entry names a log that nobody follows, in an application of one's own."""
+        log.add([Revocation(kind=Kind.SID, value="session-1", before=0, until=NOW + 600)])
+        alone = Verifier(
+            [Issuer(**{**_fields(ISSUER), "revocations": "redis"})], fetch=publisher, now=clock
+        )
+
+        who = await alone.verify(mint())
+
+        assert alone.revoked(who) is None
+
+    async def test_verified_credentials_can_be_asked_about(
+        self, verifier: Verifier, log: RevocationLog
+    ) -> None:
+        """For connections that are open, whether or not the log can be read."""
+        who = await verifier.verify(mint())
+        assert verifier.revoked(who) is None
+
+        log.add([Revocation(kind=Kind.JTI, value="token-1", before=0, until=NOW + 600)])
+
+        assert verifier.revoked(who) is Kind.JTI
+
+
+class TestSameSubject:
+    """The same ``sub`` at two issuers is two users."""
+
+    A = Issuer(
+        issuer="https://a.example",
+        jwks_url="https://a.example/k",
+        audience="drawbridge",
+        user_prefix="a",
+    )
+    B = Issuer(
+        issuer="https://b.example",
+        jwks_url="https://b.example/k",
+        audience="drawbridge",
+        user_prefix="b",
+    )
+
+    async def test_users_are_told_apart(self, publisher: Publisher, clock: Clock) -> None:
+        """By the prefix; the subject itself is kept for the issuer's log."""
+        verifier = Verifier([self.A, self.B], fetch=publisher, now=clock)
+
+        found = [
+            await verifier.verify(mint(iss=issuer.issuer, sub=sub))
+            for issuer in (self.A, self.B)
+            for sub in ("alice", "client:bot", "b.alice")
+        ]
+
+        assert [who.user for who in found] == [
+            "a.alice",
+            "a.client:bot",
+            "a.b.alice",
+            "b.alice",
+            "b.client:bot",
+            "b.b.alice",
+        ]
+        assert [who.subject for who in found] == ["alice", "client:bot", "b.alice"] * 2
+
+    async def test_log_of_one_says_nothing_of_the_other(
+        self, publisher: Publisher, clock: Clock
+    ) -> None:
+        """Names are an issuer's own: of users, sessions, clients and keys."""
+        logs = {
+            issuer.issuer: RevocationLog(
+                issuer.issuer, stale_seconds=10, clock=clock, monotonic=clock
+            )
+            for issuer in (self.A, self.B)
+        }
+        verifier = Verifier(
+            [self.A, self.B], fetch=publisher, now=clock, monotonic=clock, revocations=logs
+        )
+        for log in logs.values():
+            log.read(clock.now)
+        ends = {
+            Kind.SUBJECT: "alice",
+            Kind.SID: "session-1",
+            Kind.CLIENT: "chat",
+            Kind.KID: "ec",
+            Kind.JTI: "token-1",
+        }
+        logs[self.A.issuer].add(
+            Revocation(kind=kind, value=value, before=NOW, until=NOW + 600)
+            for kind, value in ends.items()
+        )
+
+        with pytest.raises(SessionEnded):
+            await verifier.verify(mint(iss=self.A.issuer))
+        assert (await verifier.verify(mint(iss=self.B.issuer))).user == "b.alice"
+
+    async def test_stale_log_of_one_does_not_shut_the_other_out(
+        self, publisher: Publisher, clock: Clock
+    ) -> None:
+        """Each issuer's door is its own."""
+        log = RevocationLog(self.A.issuer, stale_seconds=10, clock=clock, monotonic=clock)
+        verifier = Verifier(
+            [self.A, self.B], fetch=publisher, now=clock, revocations={self.A.issuer: log}
+        )
+
+        with pytest.raises(RevocationsUnavailable):
+            await verifier.verify(mint(iss=self.A.issuer))
+        assert await accepts(verifier, mint(iss=self.B.issuer))
+
+
+def _fields(issuer: Issuer) -> dict[str, Any]:
+    return {name: getattr(issuer, name) for name in issuer.__slots__}

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from importlib import resources
 
-import msgspec
-from msgspec import Raw, Struct
-
-from ws_gateway.broker.base import Handler, Published
+from ws_gateway.broker.base import (
+    META_TTL,
+    PLAIN,
+    POSITION_ONLY,
+    Change,
+    ChangesHandler,
+    Handler,
+    History,
+    HistoryFilter,
+    MissedHandler,
+    Position,
+    Published,
+    PublishOptions,
+)
+from ws_gateway.broker.redis_message import (
+    CHANGES,
+    read_changes,
+    read_entry,
+    read_message,
+    write_changes,
+    write_publication,
+)
 from ws_gateway.broker.redis_subscriber import Subscriber
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.metrics import Buckets, Metrics
-from ws_gateway.protocol.messages import ABSENT, ClientInfo, Publication
-from ws_gateway.redis_commands import Commands
+from ws_gateway.protocol.messages import Publication
+from ws_gateway.redis_commands import Commands, Script
 from ws_gateway.redis_link import Endpoint, Timing
 
 logger = logging.getLogger(__name__)
@@ -26,43 +45,22 @@ logger = logging.getLogger(__name__)
 PREFIX = b"drawbridge:1:ch:"
 """Of every channel's name in Redis; the 1 is the version of names."""
 
-# The largest message a client may be allowed to send, with room for its sender's info.
-_MAX_MESSAGE_BYTES = 2**24 + 2**16
 _LAG_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _START_CHECKS_PER_SECOND = 100
 
 
-class _Info(Struct, frozen=True, array_like=True, gc=False):
-    """``ClientInfo``; a payload that is absent is empty."""
-
-    user: str
-    client: str
-    conn_info: bytes = b""
-    chan_info: bytes = b""
+_IDEMPOTENCY_SECONDS = 300
+_MAX_MARK = 2**63
+_MAX_OFFSET = 2**53  # what Lua counts exactly, and no stream will have
+_NOTHING_SEEN = Position(0, "")
 
 
-class _Message(Struct, frozen=True, array_like=True, gc=False):
-    """What is published in Redis: a MessagePack array.
-
-    Fields may be added at the end without a new version; older gateways pass over them.
-
-    Attributes:
-        version: Of this format. A message of another one is dropped.
-        data: The payload, byte for byte.
-        published_at: Unix time in seconds, by the publisher's clock.
-        info: Who published.
-        offset: See Publication.
-    """
-
-    version: Literal[1]
-    data: bytes
-    published_at: float
-    info: _Info | None = None
-    offset: int = 0
+def _script(name: str) -> Script:
+    return Script(resources.files("ws_gateway.broker").joinpath(f"lua/{name}").read_text("utf-8"))
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Message).decode
+_PUBLISH = _script("publish.lua")
+_HISTORY = _script("history.lua")
 
 
 class RedisBroker:
@@ -79,7 +77,12 @@ class RedisBroker:
 
     A publish that fails may still have reached Redis, and with it subscribers: the connection
     broke before the reply. One that succeeds was taken by Redis; pub/sub keeps nothing for
-    processes that are away.
+    processes that are away, but the streams of channels with history do: a process is told
+    which channels it may have missed something of.
+
+    What two servers say of one stream may differ: one that was restarted from an older snapshot,
+    or took over from a primary, has lost its tail, and gives the same offsets again. The random
+    mark that goes with every offset tells it; see ``Position``.
 
     Whoever can write to Redis can publish anything to anyone. What does not parse, or is longer
     than any gateway would send, is counted and dropped.
@@ -90,6 +93,9 @@ class RedisBroker:
         timing: How patient it is.
         jitter: Returns numbers from 0 to 1 that spread attempts to connect.
         clock: Unix time in seconds.
+
+    Attributes:
+        commands: The connection that publishes, for others of this process.
 
     Raises:
         ValueError: The URL is none.
@@ -109,19 +115,35 @@ class RedisBroker:
         self._clock = clock
         self._timing = timing
         self._handler: Handler | None = None
+        self._missed: MissedHandler | None = None
+        self._changed: ChangesHandler | None = None
         self._running: asyncio.Task[None] | None = None
         self._malformed = 0
         self._publish_errors = 0
         self._lag = Buckets(_LAG_BUCKETS)
-        self._commands = Commands(endpoint, timing=timing, jitter=jitter)
+        self.commands = Commands(
+            endpoint, timing=timing, jitter=jitter, scripts=(_PUBLISH, _HISTORY)
+        )
         self._subscriber = Subscriber(
-            endpoint, prefix=PREFIX, handler=self._receive, timing=timing, jitter=jitter
+            endpoint,
+            prefix=PREFIX,
+            handler=self._receive,
+            resumed=self._resumed,
+            timing=timing,
+            jitter=jitter,
         )
         self._register(metrics)
 
-    async def start(self, handler: Handler) -> None:
+    async def start(
+        self,
+        handler: Handler,
+        missed: MissedHandler | None = None,
+        changed: ChangesHandler | None = None,
+    ) -> None:
         """See Broker. Waits a moment for Redis, not longer: it may come later."""
         self._handler = handler
+        self._missed = missed
+        self._changed = changed
         self._subscriber.start()
         self._running = asyncio.create_task(self._run())
         for _ in range(round(self._timing.connect * _START_CHECKS_PER_SECOND)):
@@ -131,13 +153,13 @@ class RedisBroker:
 
     async def stop(self) -> None:
         """See Broker."""
-        self._handler = None
+        self._handler = self._changed = None
         if self._running is not None:
             self._running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._running
             self._running = None
-        self._commands.close()
+        self.commands.close()
         self._subscriber.close()
 
     def subscribed(self, channel: str) -> bool:
@@ -152,60 +174,138 @@ class RedisBroker:
         """See Broker."""
         self._subscriber.unsubscribe(channel)
 
-    async def publish(self, channel: str, publication: Publication) -> Published:
+    async def publish(
+        self, channel: str, publication: Publication, options: PublishOptions = PLAIN
+    ) -> Published:
         """See Broker."""
-        message = self._to_message(publication)
+        payload = write_publication(publication, self._clock())
         try:
-            receivers = await self._commands.request(
-                b"PUBLISH", PREFIX + channel.encode(), _encode(message)
-            )
+            if options.history_size or options.idempotency_key:
+                return await self._append(channel, payload, options)
+            receivers = await self.commands.request(b"PUBLISH", PREFIX + channel.encode(), payload)
         except BrokerUnavailable:
             self._publish_errors += 1
             raise
         return Published(offset=0, epoch="", receivers=int(receivers))
 
+    async def _append(self, channel: str, payload: bytes, options: PublishOptions) -> Published:
+        keys: tuple[bytes, ...] = _keys(channel)
+        if options.idempotency_key:
+            keys = (*keys, _result_key(channel, options.idempotency_key))
+        seen = options.seen or _NOTHING_SEEN
+        offset, epoch, receivers, suppressed = await self.commands.call(
+            _PUBLISH,
+            keys,
+            PREFIX + channel.encode(),
+            payload,
+            b"%d" % _new_mark(),
+            b"%d" % options.history_size,
+            _milliseconds(options.history_ttl),
+            _meta_ttl(options.history_meta_ttl, options.history_ttl),
+            _new_epoch(),
+            seen.epoch.encode(),
+            b"%d" % seen.offset,
+            b"%d" % options.version,
+            options.version_epoch.encode(),
+            b"1" if options.use_delta else b"0",
+            _milliseconds(_IDEMPOTENCY_SECONDS) if options.idempotency_key else b"0",
+        )
+        return Published(offset, epoch.decode(), receivers, suppressed=bool(suppressed))
+
+    async def announce(self, channel: str, changes: Sequence[Change]) -> None:
+        """See Broker."""
+        await self.commands.request(b"PUBLISH", PREFIX + channel.encode(), write_changes(changes))
+
+    async def history(
+        self,
+        channel: str,
+        wanted: HistoryFilter = POSITION_ONLY,
+        *,
+        meta_ttl: float = 0,
+        seen: Position | None = None,
+    ) -> History:
+        """See Broker."""
+        seen = seen or _NOTHING_SEEN
+        # There is nothing before the first, and an interval that cannot be is an error in Redis.
+        limit = 0 if wanted.reverse and wanted.since == 0 else wanted.limit
+        top, epoch, mark, entries = await self.commands.call(
+            _HISTORY,
+            _keys(channel),
+            b"%d" % limit,
+            b"" if wanted.since is None else b"%d" % min(wanted.since, _MAX_OFFSET),
+            b"1" if wanted.reverse else b"0",
+            _meta_ttl(meta_ttl, 0),
+            _new_epoch(),
+            seen.epoch.encode(),
+            b"%d" % seen.offset,
+            b"%d" % seen.mark,
+        )
+        try:
+            read = [read_entry(entry) for entry in entries]
+        except ValueError:
+            # A stream that somebody else has written into; what is missing will be seen.
+            self._malformed += 1
+            read = []
+        return History(
+            Position(top, epoch.decode(), int(mark)),
+            tuple(publication for publication, _ in read),
+            read[-1][1] if read else 0,
+        )
+
+    async def remove_history(self, channel: str) -> None:
+        """See Broker."""
+        await self.commands.request(b"DEL", _keys(channel)[0])
+
     def ready(self) -> bool:
         """See Broker."""
-        return self._subscriber.ready and self._commands.link.connected
+        return self._subscriber.ready and self.commands.link.connected
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._subscriber.link.run())
-            tasks.create_task(self._commands.link.run())
+            tasks.create_task(self.commands.link.run())
 
     def _receive(self, channel: str, payload: bytes) -> None:
-        message = _parse(payload)
-        if message is None:
+        if payload.startswith(CHANGES):
+            self._receive_changes(channel, payload)
+            return
+        try:
+            publication, link, published_at = read_message(payload)
+        except ValueError:  # msgspec's errors are of this kind
             self._malformed += 1
             return
-        self._lag.observe(max(0.0, self._clock() - message.published_at))
+        self._lag.observe(max(0.0, self._clock() - published_at))
         if self._handler is None:
             return
         try:
-            self._handler(channel, _to_publication(message))
+            self._handler(channel, publication, link)
         except Exception:
             # One that fails must not take the connection of all others with it.
             logger.exception("publication not delivered", extra={"channel": channel})
 
-    def _to_message(self, publication: Publication) -> _Message:
-        info = publication.info
-        return _Message(
-            version=1,
-            data=bytes(publication.data),
-            published_at=self._clock(),
-            info=None
-            if info is None
-            else _Info(
-                user=info.user,
-                client=info.client,
-                conn_info=bytes(info.conn_info),
-                chan_info=bytes(info.chan_info),
-            ),
-            offset=publication.offset,
-        )
+    def _receive_changes(self, channel: str, payload: bytes) -> None:
+        try:
+            changes = read_changes(payload)
+        except ValueError:
+            self._malformed += 1
+            return
+        if self._changed is None:
+            return
+        try:
+            self._changed(channel, changes)
+        except Exception:
+            logger.exception("changes not delivered", extra={"channel": channel})
+
+    def _resumed(self, channel: str) -> None:
+        if self._missed is None:
+            return
+        try:
+            self._missed(channel)
+        except Exception:
+            logger.exception("missed publications not noted", extra={"channel": channel})
 
     def _register(self, metrics: Metrics) -> None:
-        subscriber, commands = self._subscriber, self._commands
+        subscriber, commands = self._subscriber, self.commands
         metrics.gauge(
             "gateway_redis_subscriber_connected",
             "1 while everything wanted is subscribed.",
@@ -244,27 +344,30 @@ class RedisBroker:
         )
 
 
-def _parse(payload: bytes) -> _Message | None:
-    if len(payload) > _MAX_MESSAGE_BYTES:
-        return None
-    try:
-        return _decode(payload)
-    except ValueError:  # msgspec's errors are of this kind
-        return None
+def _keys(channel: str) -> tuple[bytes, bytes]:
+    """Name a channel's stream and meta data; what is in braces keeps them in one Cluster slot."""
+    name = channel.encode()
+    return PREFIX + b"s:{%b}" % name, PREFIX + b"m:{%b}" % name
 
 
-def _to_publication(message: _Message) -> Publication:
-    info = message.info
-    return Publication(
-        data=Raw(message.data),
-        info=None
-        if info is None
-        else ClientInfo(
-            user=info.user,
-            client=info.client,
-            # The very object: codecs leave out what is ABSENT, not what is empty.
-            conn_info=Raw(info.conn_info) if info.conn_info else ABSENT,
-            chan_info=Raw(info.chan_info) if info.chan_info else ABSENT,
-        ),
-        offset=message.offset,
-    )
+def _result_key(channel: str, idempotency_key: str) -> bytes:
+    # Hashed, for a key of any length and content must not be able to name another channel's.
+    digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
+    return PREFIX + f"i:{{{channel}}}:{digest}".encode()
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return b"%d" % max(1, round(seconds * 1000))
+
+
+def _meta_ttl(seconds: float, history_ttl: float) -> bytes:
+    # A position outlives its publications, or they would come back under another epoch.
+    return _milliseconds(max(seconds or META_TTL, history_ttl))
+
+
+def _new_epoch() -> bytes:
+    return b"%08x" % random.getrandbits(32)
+
+
+def _new_mark() -> int:
+    return random.randrange(1, _MAX_MARK)  # noqa: S311 - tells apart, guards nothing

@@ -35,9 +35,10 @@ class _Channel:
         sent: The last command about it on this connection was SUBSCRIBE.
         unconfirmed: Commands about it that Redis has not confirmed.
         live: Its messages are delivered.
+        deaf: They were, over a connection that is lost.
     """
 
-    __slots__ = ("held", "key", "live", "name", "sent", "unconfirmed", "waiters")
+    __slots__ = ("deaf", "held", "key", "live", "name", "sent", "unconfirmed", "waiters")
 
     def __init__(self, key: bytes, name: str) -> None:
         self.key = key
@@ -47,6 +48,7 @@ class _Channel:
         self.sent = False
         self.unconfirmed = 0
         self.live = False
+        self.deaf = False
 
     @property
     def wanted(self) -> bool:
@@ -65,6 +67,8 @@ class Subscriber:
         endpoint: Where Redis is.
         prefix: Of every channel's name in Redis.
         handler: Called for every message in a live channel.
+        resumed: Called with the name of a channel whose messages come again after a lost
+            connection, before the first of them; synchronous and quick, must not raise.
         timing: How patient it is.
         jitter: See Link.
 
@@ -79,6 +83,7 @@ class Subscriber:
         *,
         prefix: bytes,
         handler: MessageHandler,
+        resumed: Callable[[str], None] = lambda _name: None,
         timing: Timing,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -86,6 +91,7 @@ class Subscriber:
         self.messages = 0
         self._prefix = prefix
         self._handler = handler
+        self._resumed = resumed
         self._patience = Patience(timing.reply)
         self._channels: dict[bytes, _Channel] = {}
         self._marked: dict[bytes, _Channel] = {}
@@ -161,7 +167,7 @@ class Subscriber:
         channel = self._channels.get(self._prefix + name.encode())
         if channel is None:
             return
-        channel.held = channel.live = False
+        channel.held = channel.live = channel.deaf = False
         for waiter in channel.waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -206,6 +212,7 @@ class Subscriber:
         self._marked.clear()
         self._unconfirmed = 0
         for channel in list(self._channels.values()):
+            channel.deaf = channel.deaf or channel.live
             channel.sent = channel.live = False
             channel.unconfirmed = 0
             self._forget_unless_wanted(channel)
@@ -273,6 +280,9 @@ class Subscriber:
         if not channel.held:  # they all went away in this very tick
             channel.live = False
             self._mark(channel)
+        elif channel.deaf:
+            channel.deaf = False
+            self._resumed(channel.name)
 
     def _forget_unless_wanted(self, channel: _Channel) -> None:
         # Never while a confirmation is to come: it belongs to this object.

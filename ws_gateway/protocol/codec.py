@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from ws_gateway.protocol.json_codec import JSONCodec
 from ws_gateway.protocol.messages import Command, Reply
+from ws_gateway.protocol.protobuf_codec import ProtobufCodec
 
 
 class Codec(Protocol):
@@ -28,12 +29,21 @@ class Codec(Protocol):
     def decode(self, message: bytes) -> list[Command]:
         """Read the commands of one message, at least one; Disconnect 3501 if that fails."""
 
-    def check_data(self, data: Raw) -> bool:
-        """Whether a client's payload may be handed to others in this encoding."""
-
     def encode(self, reply: Reply) -> bytes:
-        """Build the frame of one reply or push."""
+        """Build the frame of one reply or push; Disconnect 3506 if it cannot be said."""
+
+    def delta_data(self, data: Raw, change: bytes | None = None) -> Raw:
+        """Write a payload for a subscription whose payloads may be patches.
+
+        Args:
+            data: The payload.
+            change: The patch that stands for it; None for the payload itself.
+
+        Raises:
+            Disconnect: 3506 if the payload cannot be said.
+        """
 
 
 JSON: Codec = JSONCodec()
-CODECS: dict[str, Codec] = {codec.subprotocol: codec for codec in (JSON,)}
+PROTOBUF: Codec = ProtobufCodec()
+CODECS: dict[str, Codec] = {codec.subprotocol: codec for codec in (JSON, PROTOBUF)}

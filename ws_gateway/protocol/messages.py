@@ -33,6 +33,17 @@ class StreamPosition(_Message, frozen=True):
     epoch: str = ""
 
 
+class FilterNode(_Message, frozen=True):
+    """A condition on the tags of publications, or ``and``, ``or``, ``not`` of such."""
+
+    op: str = ""
+    key: str = ""
+    cmp: str = ""
+    val: str = ""
+    vals: tuple[str, ...] = ()
+    nodes: tuple[FilterNode, ...] = ()
+
+
 class SubscribeRequest(_Message, frozen=True):
     """Subscribe to a channel."""
 
@@ -46,7 +57,7 @@ class SubscribeRequest(_Message, frozen=True):
     recoverable: bool = False
     join_leave: bool = False
     delta: str = ""
-    tf: Raw = ABSENT
+    tf: FilterNode | None = None
     flag: Int64 = 0
     type: Int32 = 0
 
@@ -201,23 +212,43 @@ class Publication(_Message, frozen=True):
     """One message in a channel.
 
     Attributes:
-        data: The payload as it came, JSON text or bytes.
+        data: The payload as it came, JSON text or bytes; a patch if ``delta`` is set.
         info: Who published; absent for the server's own.
         offset: Place in the stream, from 1; 0 where the channel has no history.
+        tags: What a subscriber's filter looks at.
+        delta: ``data`` is a patch of the payload before it.
+        epoch: The stream's, with its first publication.
     """
 
     data: Raw
     info: ClientInfo | None = None
     offset: int = 0
+    tags: dict[str, str] | None = None
+    delta: bool = False
+    epoch: str = ""
 
 
 class SubscribeResult(_Message, frozen=True):
-    """The state a subscription starts in."""
+    """The state a subscription starts in.
 
+    Attributes:
+        publications: What was missed.
+        delta: Payloads may be patches from here on.
+        id: The channel's number, which pushes carry instead of its name.
+    """
+
+    expires: bool = False
+    ttl: int = 0
     recoverable: bool = False
     epoch: str = ""
+    publications: tuple[Publication, ...] = ()
+    recovered: bool = False
     offset: int = 0
     positioned: bool = False
+    data: Raw = ABSENT
+    was_recovering: bool = False
+    delta: bool = False
+    id: int = 0
 
 
 class ConnectResult(_Message, frozen=True):
@@ -227,10 +258,33 @@ class ConnectResult(_Message, frozen=True):
     version: str
     expires: bool = False
     ttl: int = 0
+    data: Raw = ABSENT
     subs: dict[str, SubscribeResult] | None = None
     ping: int = 0
     pong: bool = False
+    session: str = ""
     node: str = ""
+
+
+class PresenceResult(_Message, frozen=True):
+    """Who is in a channel, by connection."""
+
+    presence: dict[str, ClientInfo]
+
+
+class PresenceStatsResult(_Message, frozen=True):
+    """How many are in a channel."""
+
+    num_clients: int
+    num_users: int
+
+
+class HistoryResult(_Message, frozen=True):
+    """Past publications, and where the stream is now."""
+
+    publications: tuple[Publication, ...]
+    epoch: str
+    offset: int
 
 
 class RefreshResult(_Message, frozen=True):
@@ -238,6 +292,13 @@ class RefreshResult(_Message, frozen=True):
 
     client: str
     version: str
+    expires: bool = False
+    ttl: int = 0
+
+
+class SubRefreshResult(_Message, frozen=True):
+    """How long the subscription's new token lasts."""
+
     expires: bool = False
     ttl: int = 0
 
@@ -252,11 +313,72 @@ class EmptyResult(_Message, frozen=True):
     """Done; SDKs look for the key, so it is there although nothing is in it."""
 
 
-class Push(_Message, frozen=True):
-    """Something the client did not ask for just now."""
+class Join(_Message, frozen=True):
+    """Somebody came."""
 
-    channel: str
+    info: ClientInfo
+
+
+class Leave(_Message, frozen=True):
+    """Somebody went."""
+
+    info: ClientInfo
+
+
+class Unsubscribe(_Message, frozen=True):
+    """The server ended a subscription."""
+
+    code: int
+    reason: str
+
+
+class Message(_Message, frozen=True):
+    """A message of the server's to one connection."""
+
+    data: Raw
+
+
+class Subscribe(_Message, frozen=True):
+    """The server began a subscription."""
+
+    recoverable: bool = False
+    epoch: str = ""
+    offset: int = 0
+    positioned: bool = False
+    data: Raw = ABSENT
+
+
+class DisconnectPush(_Message, frozen=True):
+    """Why the connection ends, where no close frame can say it."""
+
+    code: int
+    reason: str
+
+
+class Refresh(_Message, frozen=True):
+    """The server changed how long the connection lasts."""
+
+    expires: bool = False
+    ttl: int = 0
+
+
+class Push(_Message, frozen=True):
+    """Something the client did not ask for just now.
+
+    Attributes:
+        id: The channel's number, if the subscription was told one; then without ``channel``.
+    """
+
+    id: int = 0
+    channel: str = ""
     pub: Publication | None = None
+    join: Join | None = None
+    leave: Leave | None = None
+    unsubscribe: Unsubscribe | None = None
+    message: Message | None = None
+    subscribe: Subscribe | None = None
+    disconnect: DisconnectPush | None = None
+    refresh: Refresh | None = None
 
 
 class Reply(_Message, frozen=True):
@@ -269,8 +391,12 @@ class Reply(_Message, frozen=True):
     subscribe: SubscribeResult | None = None
     unsubscribe: EmptyResult | None = None
     publish: EmptyResult | None = None
+    presence: PresenceResult | None = None
+    presence_stats: PresenceStatsResult | None = None
+    history: HistoryResult | None = None
     rpc: RPCResult | None = None
     refresh: RefreshResult | None = None
+    sub_refresh: SubRefreshResult | None = None
 
 
 EMPTY = EmptyResult()

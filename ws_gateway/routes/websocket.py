@@ -15,7 +15,7 @@ from ws_gateway.bearer import Admission, OAuth2WebSocketPasswordBearer, Source
 from ws_gateway.connection import Connection
 from ws_gateway.exceptions import HandshakeRejected
 from ws_gateway.node import Node
-from ws_gateway.protocol.codec import CODECS, JSON
+from ws_gateway.protocol.codec import CODECS, JSON, PROTOBUF
 from ws_gateway.server import TAKE_OVER
 from ws_gateway.transport import Receiver, Transport
 
@@ -52,6 +52,8 @@ def create_router(
         admission: Admission = websocket.state.admission
         credentials = admission.credentials
         release = None
+        if credentials is not None and not credentials.user and not node.guests:
+            raise HTTPException(403, "guests are not allowed")
         if credentials is None:
             address = websocket.client.host if websocket.client else ""
             try:
@@ -68,9 +70,12 @@ def create_router(
             return Connection(
                 transport,
                 node=node,
-                codec=CODECS.get(admission.subprotocol or "", JSON),
+                codec=CODECS.get(
+                    admission.subprotocol or "", PROTOBUF if admission.protobuf else JSON
+                ),
                 credentials=credentials,
                 token_allowed=admission.source in (Source.NONE, Source.COOKIE),
+                guest_allowed=not admission.bad_cookie,
                 frame_pings=admission.native_ping,
                 authenticated=release,
             )

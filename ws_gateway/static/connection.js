@@ -166,8 +166,8 @@ export class Connection {
   async #refused() {
     this.#abandon("the session is over");
     this.#refusals += 1;
-    // Another tab may have logged in anew, so that the next handshake brings a better cookie. If
-    // that is refused as well, asking again would go round in circles.
+    // The session may go on with new cookies, which the next handshake brings. If that is refused as
+    // well, asking again would go round in circles.
     const alive = this.#refusals === 1 && (await this.#on.sessionOver(false));
     if (!this.#running) return;
     if (alive) this.#later();

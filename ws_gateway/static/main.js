@@ -1,12 +1,13 @@
 // Ties the parts together: what the user does becomes commands, what comes becomes messages.
 
 import { Connection, backoff } from "./connection.js";
-import { Conversations, LOBBY, channelNamed, textOf } from "./rooms.js";
-import { keepRooms, keptRooms, logOut, toLogin, whoAmI } from "./session.js";
+import { Conversations, LOBBY, channelNamed, nameOf, textOf } from "./rooms.js";
+import { keepRooms, keptRooms, logOut, renew, toLogin, whoAmI } from "./session.js";
 import { View, timeOf } from "./view.js";
 
 const RETRY_MILLISECONDS = 3000;
 const MAX_NAME_IN_ERROR = 60;
+const EARLIER_MESSAGES = 50;
 
 const NOT_CONNECTED = 1404;
 const ALREADY_SUBSCRIBED = 105;
@@ -49,7 +50,7 @@ function changed(conversation, message) {
   const { rooms, people, active, unread } = conversations;
   view.showLists({ rooms, people, active, unread });
   if (message) view.showMessage(conversation, message);
-  else if (active) view.showConversation(active, { leavable: active.channel !== LOBBY });
+  else if (active) view.showConversation(active, { leavable: active.channel !== LOBBY, self });
 }
 
 function keep() {
@@ -76,21 +77,28 @@ function connected({ subs = {} }) {
   const own = new RegExp(`^(.*#)((?:[a-z0-9]+[.])?${me.sub})$`);
   const found = Object.keys(subs).map((name) => own.exec(name)).find(Boolean);
   [personalChannel, personalPrefix, self] = found ?? [null, null, me.sub];
+  const missing = lostAt && `Connected again. What was said since ${timeOf(lostAt)} is not shown.`;
   for (const room of conversations.rooms) {
     room.joined = false;
+    room.missing = missing;
     resubscribe(room);
   }
-  if (lostAt !== null) {
-    const since = timeOf(lostAt);
-    conversations.noteEverywhere(`Connected again. What was said since ${since} is not shown.`);
-    lostAt = null;
-  }
+  if (missing) conversations.people.forEach((person) => note(person, missing));
+  lostAt = null;
+}
+
+function note(conversation, text) {
+  conversations.add(conversation, { note: true, text });
 }
 
 async function subscribe(room) {
+  const { channel, position } = room;
+  const recover = position ? { recover: true, ...position } : {};
   try {
-    await connection.command({ subscribe: { channel: room.channel } });
+    const request = { channel, join_leave: true, ...recover };
+    const begun = await connection.command({ subscribe: request });
     conversations.setJoined(room, true);
+    entered(room, begun, position === null);
     return null;
   } catch (error) {
     if (error.code === ALREADY_SUBSCRIBED) return null;
@@ -104,27 +112,78 @@ async function subscribe(room) {
   }
 }
 
+/** Show what was said before, or meanwhile, and who is here. */
+function entered(room, { epoch, offset = 0, recovered, publications = [] }, first) {
+  room.position = epoch === undefined ? null : { epoch, offset };
+  for (const pub of publications) publicationCame(room, pub);
+  if (room.missing) note(room, recovered ? "Connected again." : room.missing);
+  room.missing = null;
+  if (first && epoch !== undefined) readEarlier(room, { epoch, offset: offset + 1 });
+  lookAround(room);
+}
+
+async function readEarlier(room, since) {
+  const request = { channel: room.channel, limit: EARLIER_MESSAGES, since, reverse: true };
+  try {
+    const { publications = [] } = await connection.command({ history: request });
+    conversations.precede(room, publications.reverse().map(messageOf));
+  } catch {
+    // The room begins with what is said now.
+  }
+}
+
+async function lookAround(room) {
+  try {
+    const { presence } = await connection.command({ presence: { channel: room.channel } });
+    const here = Object.entries(presence ?? {}).map(([client, info]) => [client, whoIs(info)]);
+    conversations.setHere(room, presence ? new Map(here) : null);
+  } catch {
+    conversations.setHere(room, null);
+  }
+}
+
+function whoIs(info) {
+  return { user: info.user, name: nameOf(info) };
+}
+
 async function resubscribe(room) {
   if (!connection.ready || conversations.find(room.channel) !== room || room.joined) return;
   const error = await subscribe(room);
-  if (error) conversations.add(room, { note: true, text: `You are out: ${reasonOf(error)}.` });
+  if (error) note(room, `You are out: ${reasonOf(error)}.`);
 }
 
-function received({ channel, pub, unsubscribe }) {
+function messageOf({ info, data }) {
+  const user = info?.user ?? "";
+  return { own: user === self, user, name: nameOf(info), text: textOf(data) };
+}
+
+function publicationCame(place, pub) {
+  if (pub.offset && place.position) {
+    const epoch = pub.epoch ?? place.position.epoch; // a stream's first names it
+    place.position = { epoch, offset: pub.offset };
+  }
+  conversations.add(place, messageOf(pub), isSeen(place));
+}
+
+function received({ channel, pub, join: joined, leave: left, unsubscribe }) {
   const room = conversations.find(channel);
-  if (pub) {
-    const user = pub.info?.user ?? "";
-    const name = pub.info?.conn_info?.name ?? (user || "the server");
-    const message = { own: user === self, user, name: String(name), text: textOf(pub.data) };
-    let place = room;
-    if (channel === personalChannel) {
-      place = conversations.person(user, message.name, personalPrefix + user);
-    }
-    if (place) conversations.add(place, message, isSeen(place));
+  if (pub && channel === personalChannel) {
+    const { user, name } = messageOf(pub);
+    publicationCame(conversations.person(user, name, personalPrefix + user), pub);
+  } else if (pub && room) {
+    publicationCame(room, pub);
+  } else if (joined && room) {
+    const who = whoIs(joined.info);
+    const isNew = conversations.come(room, joined.info.client, who);
+    if (isNew && who.user !== self) note(room, `${who.name} has come.`);
+  } else if (left && room) {
+    const who = whoIs(left.info);
+    const isGone = conversations.go(room, left.info.client, who);
+    if (isGone && who.user !== self) note(room, `${who.name} has gone.`);
   } else if (unsubscribe && room) {
     conversations.setJoined(room, false);
     if (unsubscribe.code >= 2500) resubscribe(room);
-    else conversations.add(room, { note: true, text: `You are out: ${unsubscribe.reason}.` });
+    else note(room, `You are out: ${unsubscribe.reason}.`);
   }
 }
 
@@ -132,7 +191,8 @@ function received({ channel, pub, unsubscribe }) {
 async function sessionOver(settled) {
   if (!settled) {
     try {
-      if (await whoAmI()) return true;
+      // The access token has expired, as it does every few minutes, or the session is over.
+      if ((await renew()) || (await whoAmI())) return true;
     } catch {
       return true; // not to be found out now; the next attempt will tell
     }
@@ -227,7 +287,7 @@ async function leaveForGood() {
 async function identify() {
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await whoAmI();
+      return (await whoAmI()) ?? ((await renew()) ? await whoAmI() : null);
     } catch {
       view.setState("reconnecting");
       await new Promise((resolve) => setTimeout(resolve, backoff(attempt)));

@@ -16,11 +16,19 @@ export function textOf(data) {
   return JSON.stringify(data);
 }
 
+/** What others see of a user; the server itself publishes without a sender. */
+export function nameOf(info) {
+  return String(info?.conn_info?.name ?? (info?.user || "the server"));
+}
+
 /** One room, or one other person. */
 class Conversation {
   joined = false;
   messages = [];
   unread = 0;
+  position = null; // where the room's stream was heard last: { offset, epoch }
+  missing = null; // what to say if nothing was recovered after a lost connection
+  here = null; // who is in the room: client → { user, name }; null if that is not to be known
   #sequence = 0;
 
   constructor(id, kind, channel, title) {
@@ -32,6 +40,18 @@ class Conversation {
     this.messages.push(kept);
     if (this.messages.length > MAX_MESSAGES) this.messages.shift();
     return kept;
+  }
+
+  /** Put what was said before in front; when, nobody knows. */
+  precede(messages) {
+    const kept = messages.map((one) => ({ key: this.#sequence++, time: null, ...one }));
+    this.messages = [...kept, ...this.messages].slice(-MAX_MESSAGES);
+  }
+
+  /** The others in the room, by name; a user with several connections is one. */
+  get others() {
+    if (this.here === null) return null;
+    return new Map([...this.here.values()].map(({ user, name }) => [user, name]));
   }
 }
 
@@ -104,15 +124,40 @@ export class Conversations {
     this.#changed(conversation, kept);
   }
 
+  /** Add what was said before the room was entered. */
+  precede(conversation, messages) {
+    if (messages.length === 0) return;
+    conversation.precede(messages);
+    this.#changed(conversation);
+  }
+
+  /** Note who is in a room, by client; null if that is not to be known. */
+  setHere(conversation, here) {
+    conversation.here = here;
+    this.#changed(conversation);
+  }
+
+  /** Note that somebody came; whether it is a user who was not there. */
+  come(conversation, client, who) {
+    const { here, others } = conversation;
+    if (here === null) return false;
+    this.setHere(conversation, new Map(here).set(client, who));
+    return !others.has(who.user);
+  }
+
+  /** Note that somebody went; whether nothing of that user is left. */
+  go(conversation, client, { user }) {
+    if (!conversation.here?.has(client)) return false;
+    const here = new Map(conversation.here);
+    here.delete(client);
+    this.setHere(conversation, here);
+    return !conversation.others.has(user);
+  }
+
   /** Take back a message that is being sent again. */
   drop(conversation, message) {
     conversation.messages = conversation.messages.filter((one) => one !== message);
     this.#changed(conversation);
-  }
-
-  /** Tell every conversation something that is no message. */
-  noteEverywhere(text) {
-    for (const conversation of this.#all.values()) this.add(conversation, { note: true, text });
   }
 
   #of(kind) {

@@ -10,6 +10,17 @@ export async function whoAmI() {
   return answer.json();
 }
 
+/**
+ * Let the session go on with new cookies: whether it does; throws if that cannot be found out now.
+ * Of two tabs at the same time both are told that it does.
+ */
+export async function renew() {
+  const answer = await fetch("/session/refresh", { method: "POST", cache: "no-store" });
+  if (answer.status === 401) return false;
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return true;
+}
+
 /** End the session; throws if the server did not do it. */
 export async function logOut() {
   const answer = await fetch("/session", { method: "DELETE" });

@@ -2,6 +2,7 @@
 
 const GROUP_MILLISECONDS = 5 * 60 * 1000;
 const NEAR_END_PIXELS = 80;
+const NAMES_SHOWN = 20;
 
 const STATES = {
   connecting: "connecting",
@@ -14,6 +15,16 @@ const byId = (id) => document.getElementById(id);
 
 export function timeOf(date) {
   return date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
+/** Who is in a room, in words. */
+function hereIn({ others }, self) {
+  if (others === null) return "";
+  const names = [...others].filter(([user]) => user !== self).map(([, name]) => name).sort();
+  const shown = names.slice(0, NAMES_SHOWN);
+  if (names.length > shown.length) shown.push(`${names.length - shown.length} more`);
+  if (others.has(self)) shown.push("you");
+  return `${others.size} here: ${shown.join(", ")}`;
 }
 
 function element(name, properties = {}, ...children) {
@@ -69,11 +80,12 @@ export class View {
   }
 
   /** Show a conversation; its messages are made anew only if it was not the one shown. */
-  showConversation(conversation, { leavable }) {
+  showConversation(conversation, { leavable, self }) {
     const person = conversation.kind === "person";
     byId("title").textContent = conversation.title;
     byId("title").dataset.kind = conversation.kind;
-    byId("kind").textContent = person ? "private, between the two of you" : "";
+    const kind = person ? "private, between the two of you" : hereIn(conversation, self);
+    if (byId("kind").textContent !== kind) byId("kind").textContent = byId("kind").title = kind;
     byId("leave").hidden = !leavable;
     byId("leave").textContent = person ? "Close" : "Leave";
     const text = byId("text");
@@ -146,11 +158,14 @@ export class View {
     const item = element("li", { className: note ? "note" : own ? "own" : "other" });
     const together =
       previous && !previous.note && previous.user === message.user && previous.own === own &&
-      !previous.failed && time - previous.time < GROUP_MILLISECONDS;
+      !previous.failed && (time === null) === (previous.time === null) &&
+      time - previous.time < GROUP_MILLISECONDS;
     if (note) {
       item.append(element("p", { textContent: text }));
     } else {
-      const clock = element("time", { textContent: timeOf(time), dateTime: time.toISOString() });
+      const clock = time
+        ? element("time", { textContent: timeOf(time), dateTime: time.toISOString() })
+        : element("span", { className: "earlier", textContent: "earlier" });
       if (together) {
         const author = element("span", { className: "unseen", textContent: own ? "You" : name });
         item.classList.add("together");

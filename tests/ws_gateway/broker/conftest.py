@@ -119,8 +119,9 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def redis_server(shared_redis: RedisServer) -> Iterator[RedisServer]:
-    """A Redis that nothing is left on: no connection, and so no subscription."""
+    """A Redis that nothing is left on: no connection, and so no subscription, and no key."""
     yield shared_redis
+    shared_redis.ask("FLUSHDB")
     deadline = time.monotonic() + 10
     while shared_redis.connections():
         assert time.monotonic() < deadline

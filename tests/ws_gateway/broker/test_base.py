@@ -14,10 +14,18 @@ import pytest
 from msgspec import Raw
 
 from tests.ws_gateway.broker.conftest import Proxy, make_broker
-from ws_gateway.broker.base import Broker, Published
+from ws_gateway.broker.base import (
+    POSITION_ONLY,
+    Broker,
+    Change,
+    HistoryFilter,
+    Link,
+    Published,
+    PublishOptions,
+)
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.protocol.messages import ABSENT, ClientInfo, Publication
+from ws_gateway.protocol.messages import ABSENT, ClientInfo, Join, Leave, Publication
 from ws_gateway.redis_link import Timing
 
 
@@ -35,6 +43,10 @@ BROKERS: dict[str, Callable[[pytest.FixtureRequest], Broker]] = {
 }
 
 Received = list[tuple[str, Publication]]
+
+FIVE: dict[str, Any] = {"history_size": 5, "history_ttl": 60.0}
+KEPT = PublishOptions(**FIVE)
+EVERYTHING = HistoryFilter(limit=-1)
 
 
 def publication(number: int) -> Publication:
@@ -67,10 +79,21 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 
 @pytest.fixture
-async def received(broker: Broker) -> AsyncIterator[Received]:
+def links() -> list[Link | None]:
+    """How what was received hangs together."""
+    return []
+
+
+@pytest.fixture
+async def received(broker: Broker, links: list[Link | None]) -> AsyncIterator[Received]:
     """What its handler is called with; the broker is started, and stopped after the test."""
     deliveries: Received = []
-    await broker.start(lambda channel, publication: deliveries.append((channel, publication)))
+
+    def handle(channel: str, publication: Publication, link: Link | None) -> None:
+        deliveries.append((channel, publication))
+        links.append(link)
+
+    await broker.start(handle)
     yield deliveries
     await broker.stop()
 
@@ -81,7 +104,7 @@ class TestStart:
     async def test_it_is_ready_between_start_and_stop(self, broker: Broker) -> None:
         """Promise: "Whether publications flow"."""
         before = broker.ready()
-        await broker.start(lambda _channel, _publication: None)
+        await broker.start(lambda _channel, _publication, _link: None)
         between = broker.ready()
         await broker.stop()
 
@@ -123,7 +146,9 @@ class TestStop:
     async def test_handler_is_not_called_any_more(self, broker: Broker) -> None:
         """Not even for a channel that is still subscribed."""
         received: Received = []
-        await broker.start(lambda channel, publication: received.append((channel, publication)))
+        await broker.start(
+            lambda channel, publication, _link: received.append((channel, publication))
+        )
         await broker.subscribe("news")
 
         await broker.stop()
@@ -239,6 +264,195 @@ class TestUnsubscribe:
         assert numbers(received) == [1]
 
 
+class TestHistory:
+    """Promise: "A channel with history is a stream."."""
+
+    async def test_offsets_rise_by_one_in_one_epoch(
+        self, broker: Broker, received: Received, links: list[Link | None]
+    ) -> None:
+        """Promise: "It has an epoch from the first look at it; offsets rise by one"."""
+        before = (await broker.history("news")).position
+        await broker.subscribe("news")
+
+        published = [await broker.publish("news", publication(n), KEPT) for n in range(1, 4)]
+        await settled(broker, received)
+
+        assert (before.offset, before.mark, bool(before.epoch)) == (0, 0, True)
+        assert [found.offset for found in published] == [1, 2, 3]
+        assert {found.epoch for found in published} == {before.epoch}
+        assert [found.offset for _, found in received] == [1, 2, 3]
+        chain = [link for link in links if link is not None]
+        assert [link.epoch for link in chain] == [before.epoch] * 3
+        assert [link.previous for link in chain] == [0, chain[0].mark, chain[1].mark]
+
+    async def test_history_is_what_was_published(self, broker: Broker, received: Received) -> None:
+        """Payload, sender, tags and place."""
+        info = ClientInfo(user="alice", client="c-1", conn_info=Raw(b'{"name":"Alice"}'))
+        sent = Publication(data=Raw(b'{"a": [1, 2.0]}'), info=info, tags={"k": "v"})
+        published = await broker.publish("news", sent, KEPT)
+
+        history = await broker.history("news", EVERYTHING)
+
+        assert received == []
+        assert history.position[:2] == (1, published.epoch)
+        assert history.last_mark == history.position.mark
+        (found,) = history.publications
+        assert (found.offset, found.tags, bytes(found.data)) == (1, {"k": "v"}, bytes(sent.data))
+        assert found.info is not None
+        assert found.info.user == "alice"
+        assert bytes(found.info.conn_info) == b'{"name":"Alice"}'
+
+    @pytest.mark.parametrize(
+        ("wanted", "offsets"),
+        [
+            (POSITION_ONLY, []),
+            (HistoryFilter(limit=-1), [3, 4, 5, 6, 7]),
+            (HistoryFilter(limit=2), [3, 4]),
+            (HistoryFilter(limit=2, since=4), [5, 6]),
+            (HistoryFilter(limit=-1, since=1), [3, 4, 5, 6, 7]),
+            (HistoryFilter(limit=-1, since=7), []),
+            (HistoryFilter(limit=-1, since=2**64 - 1), []),
+            (HistoryFilter(limit=-1, reverse=True), [7, 6, 5, 4, 3]),
+            (HistoryFilter(limit=2, reverse=True), [7, 6]),
+            (HistoryFilter(limit=2, since=6, reverse=True), [5, 4]),
+            (HistoryFilter(limit=-1, since=3, reverse=True), []),
+            (HistoryFilter(limit=-1, since=0, reverse=True), []),
+            (HistoryFilter(limit=1, since=100, reverse=True), [7]),
+        ],
+    )
+    async def test_filter_chooses(
+        self, broker: Broker, received: Received, wanted: HistoryFilter, offsets: list[int]
+    ) -> None:
+        """Of seven publications the last five are kept."""
+        for number in range(7):
+            await broker.publish("news", publication(number), PublishOptions(**FIVE))
+
+        history = await broker.history("news", wanted)
+
+        assert received == []
+        assert [found.offset for found in history.publications] == offsets
+        assert history.position.offset == 7
+
+    async def test_publications_are_forgotten_in_time(
+        self, broker: Broker, received: Received
+    ) -> None:
+        """The position is not."""
+        options = PublishOptions(history_size=5, history_ttl=0.05)
+        published = await broker.publish("news", publication(1), options)
+
+        async with asyncio.timeout(10):
+            while (history := await broker.history("news", EVERYTHING)).publications:  # noqa: ASYNC110 - Redis's clock
+                await asyncio.sleep(0.01)
+
+        assert received == []
+        assert history.position[:2] == (1, published.epoch)
+
+    async def test_position_is_forgotten_in_time(self, broker: Broker, received: Received) -> None:
+        """Promise: "When its position is lost … it gets a new epoch"."""
+        options = PublishOptions(history_size=5, history_ttl=0.02, history_meta_ttl=0.02)
+        published = await broker.publish("news", publication(1), options)
+        await asyncio.sleep(0.1)
+
+        history = await broker.history("news", EVERYTHING)
+
+        assert received == []
+        assert history.position.offset == 0
+        assert history.position.epoch != published.epoch
+        assert history.publications == ()
+
+    async def test_removed_history_keeps_its_position(
+        self, broker: Broker, received: Received
+    ) -> None:
+        """Promise: "Forget a stream's publications, not its position"."""
+        published = await broker.publish("news", publication(1), KEPT)
+
+        await broker.remove_history("news")
+        await broker.remove_history("another")
+
+        history = await broker.history("news", EVERYTHING)
+        following = await broker.publish("news", publication(2), KEPT)
+        assert received == []
+        assert history.publications == ()
+        assert history.position[:2] == (1, published.epoch)
+        assert (following.offset, following.epoch) == (2, published.epoch)
+
+    async def test_one_of_all_names_is_one_stream(self, broker: Broker, received: Received) -> None:
+        """Whatever a name has in it."""
+        names = ["a", "{a}", "a}", "}a", "a:b", "s:{a}", "i:{a}:b", " ", "a b"]
+        for count, name in enumerate(names, start=1):
+            for _ in range(count):
+                await broker.publish(name, publication(0), KEPT)
+
+        offsets = [(await broker.history(name)).position.offset for name in names]
+
+        assert received == []
+        assert offsets == list(range(1, len(names) + 1))
+
+    async def test_previous_payload_goes_along(
+        self, broker: Broker, received: Received, links: list[Link | None]
+    ) -> None:
+        """Promise: "Hand the previous payload to handlers too"; the first has none."""
+        options = PublishOptions(**FIVE, use_delta=True)
+        await broker.subscribe("news")
+
+        for number in range(3):
+            await broker.publish("news", publication(number), options)
+        await settled(broker, received)
+
+        assert numbers(received) == [0, 1, 2]
+        before = [bytes(link.prev_data) for link in links if link is not None]
+        assert before == [b"", b"0", b"1"]
+
+
+class TestOnce:
+    """Promise: "not published again but answered as the first one was"."""
+
+    @pytest.mark.parametrize("options", [FIVE, {}])
+    async def test_same_key_is_published_once(
+        self, broker: Broker, received: Received, options: dict[str, Any]
+    ) -> None:
+        """With history or without."""
+        await broker.subscribe("news")
+        once = PublishOptions(**options, idempotency_key="k")
+
+        first = await broker.publish("news", publication(1), once)
+        second = await broker.publish("news", publication(2), once)
+        await broker.publish("news", publication(3), PublishOptions(**options, idempotency_key="l"))
+        await settled(broker, received)
+
+        assert numbers(received) == [1, 3]
+        assert not first.suppressed
+        assert second == Published(first.offset, first.epoch, first.receivers, suppressed=True)
+
+    async def test_key_is_of_its_channel(self, broker: Broker, received: Received) -> None:
+        """Promise: "a publication into the same channel"."""
+        once = PublishOptions(**FIVE, idempotency_key="k")
+
+        published = [await broker.publish(name, publication(1), once) for name in ("a", "b")]
+
+        assert received == []
+        assert [found.suppressed for found in published] == [False, False]
+
+    async def test_older_version_is_dropped(self, broker: Broker, received: Received) -> None:
+        """Promise: "this or a higher version that are in the channel already"."""
+        await broker.subscribe("news")
+        versions = [(2, ""), (1, ""), (2, ""), (10, ""), (9, ""), (1, "b"), (1, "b")]
+
+        published = [
+            await broker.publish(
+                "news",
+                publication(number),
+                PublishOptions(**FIVE, version=version, version_epoch=epoch),
+            )
+            for number, (version, epoch) in enumerate(versions)
+        ]
+        await settled(broker, received)
+
+        assert numbers(received) == [0, 3, 5]
+        assert [found.offset for found in published] == [1, 1, 1, 2, 2, 3, 3]
+        assert [found.suppressed for found in published] == [n not in (0, 3, 5) for n in range(7)]
+
+
 class TestPublish:
     """Promise: "Number, keep and deliver a publication in one atomic step"."""
 
@@ -289,6 +503,39 @@ class TestPublish:
         await settled(broker, received)
 
         assert bytes(received[0][1].data) == data
+
+
+class TestAnnounce:
+    """Promise: "Tell every process that is subscribed who came to a channel and who went"."""
+
+    async def test_told_in_the_order_of_calls(self, broker: Broker) -> None:
+        """Everything about them; only of subscribed channels."""
+        told: list[tuple[str, list[Change]]] = []
+        received: Received = []
+        await broker.start(
+            lambda channel, publication, _link: received.append((channel, publication)),
+            None,
+            lambda channel, changes: told.append((channel, list(changes))),
+        )
+        info = ClientInfo(user="alice", client="c-1", conn_info=Raw(b"1"), chan_info=Raw(b"[]"))
+        await broker.subscribe("news")
+
+        await broker.announce("news", [Join(info=info), Leave(info=info)])
+        await broker.announce("other", [Join(info=info)])
+        await broker.announce("news", [Join(info=info)])
+
+        await settled(broker, received)
+        await broker.stop()
+        assert told == [
+            ("news", [Join(info=info), Leave(info=info)]),
+            ("news", [Join(info=info)]),
+        ]
+        assert received == []
+
+    async def test_refused_when_stopped(self, broker: Broker) -> None:
+        """As a publication is."""
+        with pytest.raises(BrokerUnavailable):
+            await broker.announce("news", [Join(info=ClientInfo(user="u", client="c"))])
 
 
 async def _tolerate_unavailable(publishing: Awaitable[Any]) -> None:

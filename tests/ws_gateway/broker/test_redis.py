@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -14,7 +14,9 @@ from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from tests.redis_server import RedisServer
+from tests.ws_gateway import reader
 from tests.ws_gateway.broker.conftest import HASTY, Proxy, make_broker, until
+from ws_gateway.broker.base import HistoryFilter, Link, PublishOptions
 from ws_gateway.broker.redis import PREFIX, RedisBroker
 from ws_gateway.broker.redis_subscriber import BATCH
 from ws_gateway.exceptions import BrokerUnavailable
@@ -36,7 +38,7 @@ class Process:
         self.broker: RedisBroker = make_broker(url, Metrics(self.registry, "test"), **options)
         self.received: list[tuple[str, Publication]] = []
 
-    def take(self, channel: str, publication: Publication) -> None:
+    def take(self, channel: str, publication: Publication, _link: Link | None) -> None:
         """Be the handler."""
         self.received.append((channel, publication))
 
@@ -152,7 +154,7 @@ class TestProcesses:
     ) -> None:
         """Byte for byte, whatever the bytes; what is absent stays absent."""
         info = ClientInfo(user="ö", client="c", conn_info=Raw(b"null"), chan_info=Raw(b'{"a" :1}'))
-        sent = Publication(data=Raw(bytes(range(256))), info=info, offset=2**63)
+        sent = Publication(data=Raw(bytes(range(256))), info=info)
         await other.broker.subscribe("news")
 
         await process.broker.publish("news", sent)
@@ -161,7 +163,7 @@ class TestProcesses:
         ((_, found),) = other.received
         assert found.info is not None
         assert bytes(found.data) == bytes(sent.data)
-        assert (found.info.user, found.info.client, found.offset) == ("ö", "c", 2**63)
+        assert (found.info.user, found.info.client, found.offset) == ("ö", "c", 0)
         assert bytes(found.info.conn_info) == b"null"
         assert bytes(found.info.chan_info) == b'{"a" :1}'
 
@@ -230,11 +232,13 @@ class TestBadMessages:
             b"not MessagePack",
             b'{"data":"JSON"}',
             msgspec.msgpack.encode([1]),
-            msgspec.msgpack.encode([2, b"1", 0.0, None, 0]),
-            msgspec.msgpack.encode([1, "text", 0.0, None, 0]),
-            msgspec.msgpack.encode([1, b"1", 0.0, ["user"], 0]),
-            msgspec.msgpack.encode([1, b"1", 0.0, None, 0]) + b"rest",
-            msgspec.msgpack.encode([1, b"1" * (2**24 + 2**16), 0.0, None, 0]),
+            msgspec.msgpack.encode([2, b"1", 0.0, None]),
+            msgspec.msgpack.encode([1, "text", 0.0, None]),
+            msgspec.msgpack.encode([1, b"1", 0.0, ["user"]]),
+            msgspec.msgpack.encode([1, b"1", 0.0, None]) + b"rest",
+            msgspec.msgpack.encode([1, b"1" * (2**24 + 2**16), 0.0, None]),
+            b"c1 ",
+            b"c1 no MessagePack",
         ],
         ids=[
             "empty",
@@ -246,6 +250,8 @@ class TestBadMessages:
             "half-an-info",
             "trailing",
             "long",
+            "empty-changes",
+            "foreign-changes",
         ],
     )
     async def test_they_are_counted_and_dropped(
@@ -267,7 +273,7 @@ class TestBadMessages:
         """Two versions run side by side while one replaces the other."""
         await process.broker.subscribe("news")
 
-        later = msgspec.msgpack.encode([1, b"7", 0.0, ["u", "c", b"", b"", "more"], 0, "more"])
+        later = msgspec.msgpack.encode([1, b"7", 0.0, ["u", "c", b"", b"", "more"], None, "more"])
         redis_server.ask("PUBLISH", key("news"), later)
 
         await until(lambda: process.received)
@@ -280,7 +286,7 @@ class TestBadMessages:
         broker = make_broker(redis_server.url)
         received: list[int] = []
 
-        def handle(_channel: str, publication: Publication) -> None:
+        def handle(_channel: str, publication: Publication, _link: Link | None) -> None:
             received.append(int(bytes(publication.data)))
             if len(received) == 1:
                 raise LookupError
@@ -598,3 +604,252 @@ def _of_the(proxy: Proxy) -> set[asyncio.Task[Any]]:
         for task in asyncio.all_tasks()
         if getattr(task.get_coro(), "__qualname__", "").startswith(type(proxy).__name__)
     }
+
+
+KEPT = PublishOptions(history_size=100, history_ttl=60)
+EVERYTHING = HistoryFilter(limit=-1)
+
+
+async def stream(process: Process, *numbers: int) -> None:
+    """Publish into a channel with history."""
+    for number in numbers:
+        await process.broker.publish("news", publication(number), KEPT)
+
+
+class TestLostTail:
+    """Promise: "a pair of offset and epoch never stands for two publications"."""
+
+    @staticmethod
+    def lose_tail(server: RedisServer, snapshot: bytes, meta: dict[bytes, bytes]) -> None:
+        """Bring the server back to where it was, as a restart from an older snapshot does."""
+        stream_key, meta_key = PREFIX + b"s:{news}", PREFIX + b"m:{news}"
+        server.ask("RESTORE", stream_key, 0, snapshot, "REPLACE")
+        server.ask("DEL", meta_key)
+        for field, value in meta.items():
+            server.ask("HSET", meta_key, field, value)
+
+    @staticmethod
+    def snapshot(server: RedisServer) -> tuple[bytes, dict[bytes, bytes]]:
+        """Take a snapshot."""
+        fields = server.ask("HGETALL", PREFIX + b"m:{news}")
+        pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2])  # noqa: B905
+        return server.ask("DUMP", PREFIX + b"s:{news}"), dict(pairs)
+
+    @pytest.mark.parametrize("again", [0, 2, 5], ids=["shorter", "as-long", "longer"])
+    async def test_it_is_a_new_epoch_to_who_had_seen_it(
+        self, process: Process, redis_server: RedisServer, again: int
+    ) -> None:
+        """However far the stream has come meanwhile, on its way past the same offsets."""
+        await stream(process, 1, 2, 3)
+        before = self.snapshot(redis_server)
+        await stream(process, 4, 5)
+        seen = (await process.broker.history("news")).position
+        self.lose_tail(redis_server, *before)
+        await stream(process, *range(10, 10 + again))
+
+        found = await process.broker.history("news", EVERYTHING, seen=seen)
+        later = await process.broker.history("news", seen=found.position)
+
+        assert seen.offset == 5
+        assert found.position.offset == 3 + again
+        assert found.position.epoch != seen.epoch
+        assert len(found.publications) == 3 + again
+        assert later.position == found.position
+
+    async def test_publishing_finds_it_too(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Before the first offset is given a second time."""
+        await stream(process, 1)
+        before = self.snapshot(redis_server)
+        await stream(process, 2)
+        seen = (await process.broker.history("news")).position
+        self.lose_tail(redis_server, *before)
+
+        options = PublishOptions(history_size=100, history_ttl=60, seen=seen)
+        published = await process.broker.publish("news", publication(3), options)
+
+        assert published.offset == 2
+        assert published.epoch != seen.epoch
+
+    async def test_what_was_seen_and_is_there_changes_nothing(self, process: Process) -> None:
+        """At the top or before it, kept or not."""
+        await stream(process, 1, 2)
+        seen = (await process.broker.history("news")).position
+        await stream(process, 3)
+        top = (await process.broker.history("news", seen=seen)).position
+        await process.broker.remove_history("news")
+
+        found = await process.broker.history("news", seen=seen)
+
+        assert found.position == top
+        assert top.epoch == seen.epoch
+
+    async def test_entries_left_without_a_position_are_forgotten(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Redis may have evicted one key and not the other."""
+        await stream(process, 1, 2)
+        redis_server.ask("DEL", PREFIX + b"m:{news}")
+        found = await process.broker.history("news", EVERYTHING)
+        redis_server.ask("DEL", PREFIX + b"m:{news}")
+
+        published = await process.broker.publish("news", publication(3), KEPT)
+
+        assert (found.position.offset, found.publications) == (0, ())
+        assert published.offset == 1
+
+
+class TestStreams:
+    """Scripts, keys and foreign entries."""
+
+    async def test_all_keys_expire_and_are_of_one_slot(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Nothing stays in Redis for ever; what is in braces decides the slot."""
+        once = PublishOptions(history_size=1, history_ttl=60, idempotency_key="k", version=1)
+        await process.broker.publish("news", publication(1), once)
+        await process.broker.history("other")
+
+        keys = redis_server.ask("KEYS", "*")
+
+        assert len(keys) == 4
+        for name in keys:
+            assert name.startswith(PREFIX)
+            assert name.split(b"{")[1].split(b"}")[0] in (b"news", b"other")
+            assert redis_server.ask("PTTL", name) > 0
+
+    async def test_scripts_that_were_flushed_are_sent_again(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Nothing was executed, so nothing is executed twice."""
+        await stream(process, 1)
+        redis_server.ask("SCRIPT", "FLUSH")
+
+        await stream(process, 2)
+
+        found = await process.broker.history("news", EVERYTHING)
+        assert [bytes(one.data) for one in found.publications] == [b"1", b"2"]
+
+    async def test_foreign_entry_is_counted(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Whoever can write to Redis can spoil a history, and nothing more."""
+        await stream(process, 1)
+        redis_server.ask("XADD", PREFIX + b"s:{news}", "2-1", "d", "no MessagePack")
+
+        found = await process.broker.history("news", EVERYTHING)
+
+        assert found.publications == ()
+        assert process.metric("gateway_redis_malformed_total") == 1
+
+    async def test_reply_that_is_lost_is_an_error_and_nothing_is_sent_twice(
+        self, proxied: Process, proxy: Proxy, process: Process
+    ) -> None:
+        """It may have been accepted; only an idempotency key lets one find out."""
+        once = PublishOptions(history_size=10, history_ttl=60, idempotency_key="k")
+        await proxied.broker.subscribe("news")
+        proxy.mute = True
+        with pytest.raises(BrokerUnavailable):
+            await proxied.broker.publish("news", publication(1), once)
+        proxy.mute = False
+        proxy.cut()
+        await proxied.recovered()
+
+        again = await proxied.broker.publish("news", publication(1), once)
+
+        found = await process.broker.history("news", EVERYTHING)
+        assert again.suppressed
+        assert again.offset == 1
+        assert len(found.publications) == 1
+
+
+class TestRecord:
+    """Promise 1, recorded: what every reader read, through a line that breaks."""
+
+    async def test_every_reader_reads_everything_in_order_through_a_bad_line(
+        self, mortal_redis: RedisServer
+    ) -> None:
+        """Nobody misses anything, or has to be told."""
+        async with recorded(mortal_redis) as (near, far, proxy):
+
+            async def cut() -> None:
+                proxy.cut()
+
+            readers = await self.live(near, far, cut)
+            assert not any(one.told for one in readers)
+            assert far.streams.filled
+
+    async def test_every_reader_is_told_that_redis_has_lost_everything(
+        self, mortal_redis: RedisServer
+    ) -> None:
+        """It keeps nothing on disk here, and is killed again and again."""
+
+        async def restart() -> None:
+            await asyncio.to_thread(mortal_redis.kill)
+            await asyncio.to_thread(mortal_redis.start)
+
+        async with recorded(mortal_redis) as (near, far, _):
+            readers = await self.live(near, far, restart)
+            assert any(one.told for one in readers)
+
+    @staticmethod
+    async def live(
+        near: reader.Process, far: reader.Process, disturb: Callable[[], Awaitable[object]]
+    ) -> list[reader.Reader]:
+        """Publish from two processes while readers come and go; hold all records to the promise."""
+        readers = [await process.reader() for process in (near, far) for _ in range(3)]
+        acknowledged: list[int] = []
+
+        async def publish() -> None:
+            for number in range(600):
+                if await (near if number % 2 else far).publish(number):
+                    acknowledged.append(number)
+                await asyncio.sleep(0.001)
+
+        async def trouble() -> None:
+            for _ in range(5):
+                await asyncio.sleep(0.1)
+                await disturb()
+
+        async def come_and_go(one: reader.Reader) -> None:
+            for _ in range(10):
+                await one.persist()
+                await asyncio.sleep(0.05)
+                one.leave()
+            await one.persist()  # away for longer, it would miss more than it is resumed with
+
+        await asyncio.gather(publish(), trouble(), *map(come_and_go, readers[::2]))
+        await until(lambda: near.broker.ready() and far.broker.ready())
+        # A publication is owed to whoever is subscribed; who was told comes back for it.
+        last = last_number = 1000
+        async with asyncio.timeout(20):
+            while not all(one.read and one.read[-1][2] >= last for one in readers):
+                for one in readers:
+                    await one.persist()
+                last_number += 1
+                await near.publish(last_number)
+                await asyncio.sleep(0.1)
+        for one in readers:
+            reader.check(one, acknowledged)
+        return readers
+
+
+@contextlib.asynccontextmanager
+async def recorded(
+    server: RedisServer,
+) -> AsyncIterator[tuple[reader.Process, reader.Process, Proxy]]:
+    """Run one process near the server and one at the end of a line that can be cut."""
+    proxy = Proxy(server.port)
+    await proxy.start()
+    near = reader.Process(make_broker(server.url), check_seconds=0.2)
+    far = reader.Process(make_broker(proxy.url), check_seconds=0.2)
+    processes = (near, far)
+    for process in processes:
+        await process.start()
+    yield near, far, proxy
+    for process in processes:
+        for one in process.readers:
+            one.leave()
+        await process.stop()
+    await proxy.stop()

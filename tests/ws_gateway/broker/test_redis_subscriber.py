@@ -28,13 +28,20 @@ class Process:
 
     def __init__(self, endpoint: Endpoint, timing: Timing) -> None:
         self.received: list[tuple[str, bytes]] = []
+        self.resumed: list[str] = []
         self.subscriber = Subscriber(
-            endpoint, prefix=b"p:", handler=self._take, timing=timing, jitter=lambda: 1.0
+            endpoint,
+            prefix=b"p:",
+            handler=self._take,
+            resumed=self.resumed.append,
+            timing=timing,
+            jitter=lambda: 1.0,
         )
         self.live = self.subscriber.subscribed
 
     def _take(self, name: str, payload: bytes) -> None:
         self.received.append((name, payload))
+        self.resumed_before = list(self.resumed)
 
     def wish(self, *names: str) -> asyncio.Future[list[None]]:
         """Want channels, in the tick that comes."""
@@ -643,3 +650,30 @@ class TestRaces:
             await process.subscriber.subscribe("fence")
             await until(lambda: redis_server.channels() == {b"p:fence"})
             assert process.known == {"fence"}
+
+
+class TestResumed:
+    """Who was deaf for a while is told, before anything new is delivered."""
+
+    @skips_time
+    async def test_channel_that_was_live_is_resumed_after_a_lost_connection(self) -> None:
+        """Once, with its confirmation; one that is new, or was given up, is not."""
+        async with ScriptedRedis() as redis, subscribing(redis.endpoint) as process:
+            caller = await redis.called()
+            wish = process.wish("news", "other")
+            await obey(caller)
+            await wish
+            assert process.resumed == []
+            caller.cut()
+            await caller.gone.wait()
+            process.subscriber.unsubscribe("other")
+            wish = process.wish("new")
+
+            caller = await redis.called()
+            await caller.heard()
+            caller.say(subscribed("news", "new"), message("news", b"1"))
+            await wish
+            await idle()
+
+            assert process.received == [("news", b"1")]
+            assert process.resumed == process.resumed_before == ["news"]

@@ -19,12 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from jose import jwk, jwt
 from jose.backends.base import Key
+from pydantic import SecretStr
 from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
+from tests.ws_gateway import hmac_backend
 from ws_gateway import server, verifier
 from ws_gateway.app import Gateway, create_app, open_gateway
 from ws_gateway.routes.websocket import PATH
@@ -168,7 +170,8 @@ async def make_front(
     async with AsyncExitStack() as opened:
 
         async def make(**settings: Any) -> Front:  # noqa: ANN401 - settings of all types
-            chosen = Settings(channels_file=channels, origins=(PAGE,), **settings)
+            values: dict[str, Any] = {"channels_file": channels, "origins": (PAGE,)} | settings
+            chosen = Settings(**values)
             gateway = await opened.enter_async_context(open_gateway(chosen))
             app = create_app(gateway)
             config = uvicorn.Config(
@@ -611,6 +614,35 @@ class TestAdmission:
 
         assert await closed(session) == 3501
 
+    @pytest.mark.parametrize(
+        ("offered", "path", "answered"),
+        [
+            (["centrifuge-protobuf"], PATH, "centrifuge-protobuf"),
+            (["x", "centrifuge-protobuf"], PATH, "centrifuge-protobuf"),
+            (None, f"{PATH}?cf_protocol=protobuf", None),
+            (None, f"{PATH}?format=protobuf", None),
+        ],
+    )
+    async def test_protobuf_is_spoken_to_who_asks_for_it(
+        self,
+        front: Front,
+        issuer: Issuer,
+        *,
+        offered: list[str] | None,
+        path: str,
+        answered: str | None,
+    ) -> None:
+        """By subprotocol, which is answered, or in the URL (protocol section 1)."""
+        token = issuer.mint()
+        async with await front.connect(bearer(token), path=path, subprotocols=offered) as session:
+            assert session.subprotocol == answered
+            await session.send(b"\x04\x08\x01\x22\x00")
+
+            reply = await session.recv()
+
+        assert isinstance(reply, bytes)
+        assert reply[1:4] == b"\x08\x01\x2a"
+
     async def test_no_subprotocol_means_json(self, front: Front, issuer: Issuer) -> None:
         """And none is answered (RFC 6455 section 4.2.2)."""
         async with await front.connect(bearer(issuer.mint())) as session:
@@ -644,3 +676,58 @@ class TestAdmission:
         await session.send("x" * 1025)
 
         assert await closed(session) == 1009
+
+
+class TestGuests:
+    """``allow_anonymous_connect`` in the channels file."""
+
+    @pytest.fixture
+    def channels(self, tmp_path: Path) -> Path:
+        """A file that allows guests."""
+        path = tmp_path / "guests.toml"
+        path.write_text("[client]\nallow_anonymous_connect = true\n")
+        return path
+
+    async def test_socket_without_a_credential_is_a_guests(
+        self, make_front: Callable[..., Awaitable[Front]], channels: Path
+    ) -> None:
+        """Once it says ``connect``; it counts among the unauthenticated until it has gone."""
+        front = await make_front(channels_file=channels)
+
+        async with await front.connect() as session:
+            assert "client" in (await ask(session, connect={}))["connect"]
+            assert front.handshakes() == 1
+        await front.empty()
+
+    @pytest.mark.parametrize("headers", [[cookie("x.y.z"), ORIGIN], [cookie("x.y.z")]])
+    async def test_bad_cookie_is_never_a_guests(
+        self,
+        make_front: Callable[..., Awaitable[Front]],
+        channels: Path,
+        headers: list[tuple[str, str]],
+    ) -> None:
+        """A page is told to refresh its log-in."""
+        front = await make_front(channels_file=channels)
+
+        async with await front.connect(*headers) as session:
+            assert (await ask(session, connect={}))["error"]["code"] == 109
+        await front.empty()
+
+    @pytest.mark.parametrize("allowed", [True, False])
+    async def test_token_without_a_user_is_a_guests(
+        self, make_front: Callable[..., Awaitable[Front]], channels: Path, allowed: bool
+    ) -> None:
+        """403 where guests are not allowed."""
+        settings: dict[str, Any] = {"channels_file": channels} if allowed else {}
+        front = await make_front(
+            issuers=(), hmac_secret=SecretStr(hmac_backend.SECRET.decode()), **settings
+        )
+        token = bearer(hmac_backend.sign({"iat": 1}))
+
+        if allowed:
+            async with await front.connect(token) as session:
+                assert "connect" in await ask(session, connect={})
+            await front.empty()
+        else:
+            assert (await front.refusal(token)).status_code == 403
+            assert front.outcome("forbidden") == 1

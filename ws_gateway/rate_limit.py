@@ -1,0 +1,107 @@
+"""How many commands a second a connection, and a user with all of his, may send.
+
+One number says all: the moment at which everything sent so far would have been sent at the even
+pace. Nothing runs when nothing is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+
+
+class Verdict(Enum):
+    """What to do with one command."""
+
+    GO_ON = "go on"
+    REFUSE = "refuse"
+    CLOSE = "close"
+
+
+_GO_ON = Verdict.GO_ON  # looking it up in the enumeration costs as much as the arithmetic
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A pace, and how far one may be ahead of it.
+
+    Attributes:
+        per_second: Commands a second in the long run; 0 for no limit.
+        burst: Commands at once.
+    """
+
+    per_second: float = 0
+    burst: int = 1
+
+    def bucket(self) -> Bucket | None:
+        """Make a bucket for one sender, None where there is no limit."""
+        return Bucket(self) if self.per_second else None
+
+
+class Bucket:
+    """What one sender has sent of late.
+
+    A refused command counts as well: who goes on above the pace is first refused, and closed once
+    another burst was refused. Who waits is free again.
+    """
+
+    __slots__ = ("_ahead_until", "_close_past", "_interval", "_refuse_past")
+
+    def __init__(self, rate: Rate) -> None:
+        self._interval = interval = 1 / rate.per_second
+        # Half a command of slack, so that rounding never refuses the last of a burst.
+        self._refuse_past = interval * (rate.burst + 0.5)
+        self._close_past = interval * (2 * rate.burst + 0.5)
+        self._ahead_until = -inf
+
+    def take(self, now: float) -> Verdict:
+        """Count a command, and judge it."""
+        ahead_until = self._ahead_until
+        if ahead_until < now:  # noqa: PLR1730 - max() costs as much as all the rest
+            ahead_until = now
+        self._ahead_until = ahead_until = ahead_until + self._interval
+        ahead = ahead_until - now
+        if ahead <= self._refuse_past:
+            return _GO_ON
+        return Verdict.REFUSE if ahead <= self._close_past else Verdict.CLOSE
+
+
+UNLIMITED = Rate()
+
+
+class UserBuckets:
+    """One bucket for each user who is connected here; gone with his last connection.
+
+    Args:
+        rate: The pace of each.
+    """
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._buckets: dict[str, tuple[Bucket, int]] = {}
+
+    def __len__(self) -> int:
+        """How many users there are."""
+        return len(self._buckets)
+
+    def enter(self, user: str) -> Bucket | None:
+        """Count a connection of a user.
+
+        Returns:
+            What all his connections share; None where there is no limit, and for guests, who are
+            strangers to each other.
+        """
+        if not user or not self._rate.per_second:
+            return None
+        bucket, connections = self._buckets.get(user) or (Bucket(self._rate), 0)
+        self._buckets[user] = bucket, connections + 1
+        return bucket
+
+    def leave(self, user: str) -> None:
+        """Count one less, of a user for whom ``enter`` returned a bucket."""
+        bucket, connections = self._buckets[user]
+        if connections == 1:
+            del self._buckets[user]
+        else:
+            self._buckets[user] = bucket, connections - 1
