@@ -37,7 +37,7 @@ async def ensure_demo_users(service: Service, local: LocalDirectory) -> dict[str
         if len(passwords[name]) < MIN_PASSWORD_CHARACTERS:
             passwords[name] = secrets.token_urlsafe(_PASSWORD_BYTES)
         try:
-            await service.ensure_demo_user(name, passwords[name])
+            await service.accounts.ensure_demo_user(name, passwords[name])
         except AccountError as error:
             raise ConfigurationError(f"the demo user {name}: {error}") from None
     # Also if nothing changed, so that its mode is right whatever an editor made of it.

@@ -46,7 +46,10 @@ _GATEWAY = frozenset(
 )
 # Names below a folder begin with no dot, so that none of them is "..".
 _NAMES = rb"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
-_AUTH_BELOW = re.compile(rb"/sessions/[A-Za-z0-9_-]+|/static/auth" + _NAMES)
+# The path of an issuer that has one follows the well-known one (RFC 8414 section 3.1).
+_AUTH_BELOW = re.compile(
+    rb"/sessions/[A-Za-z0-9_-]+|(/static/auth|/\.well-known/oauth-authorization-server)" + _NAMES
+)
 _GATEWAY_BELOW = re.compile(rb"/static/gateway" + _NAMES)
 
 

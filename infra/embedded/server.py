@@ -19,7 +19,13 @@ from infra.embedded import certificate, guide, loopback
 from infra.embedded.demo_users import ensure_demo_users
 from infra.embedded.front import Front
 from infra.embedded.local_directory import LocalDirectory
-from infra.embedded.settings import Origin, auth_settings, front_addresses, gateway_settings
+from infra.embedded.settings import (
+    Origin,
+    auth_settings,
+    front_addresses,
+    gateway_settings,
+    with_revocations_key,
+)
 from ws_gateway import logs
 from ws_gateway.listeners import Listener, serve
 
@@ -36,6 +42,7 @@ async def run(environment: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: Of either service; one line about what stops the start.
     """
+    environment = with_revocations_key(environment)
     local = LocalDirectory(environment.get("DRAWBRIDGE_LOCAL") or _DEFAULT_LOCAL)
     async with contextlib.AsyncExitStack() as stack:
         front = loopback.listen(front_addresses(environment), "DRAWBRIDGE_FRONT", stack)
@@ -50,7 +57,11 @@ async def run(environment: Mapping[str, str]) -> None:
             stack,
         )
         for_gateway = gateway_settings(
-            environment, auth=for_auth, auth_url=loopback.url(auth_public), origin=origin
+            environment,
+            auth=for_auth,
+            auth_url=loopback.url(auth_public),
+            revocations=f"{loopback.url(auth_internal)}/revocations",
+            origin=origin,
         )
         gateway_internal = loopback.listen(
             for_gateway.internal_bind, "GATEWAY_INTERNAL_BIND", stack
@@ -72,6 +83,7 @@ async def run(environment: Mapping[str, str]) -> None:
 
         async def drain(hurry: asyncio.Event) -> None:
             await gateway.node.drain(for_gateway.drain_seconds, hurry)
+            service.revocation_log.close()
 
         auth_app = auth_service.app.create_app(service)
         gateway_app = ws_gateway.app.create_app(gateway)

@@ -7,6 +7,7 @@ separated by commas), and ``DRAWBRIDGE_LOCAL``, the directory of all that is mad
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,19 @@ def front_addresses(environment: Mapping[str, str]) -> Sequence[loopback.Address
         ) from None
 
 
+def with_revocations_key(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Add the key that the gateway shows to the auth service, made anew unless the caller set one.
+
+    Both are one process, so that it need not be kept.
+    """
+    names = ("AUTH_REVOCATIONS_KEY", "GATEWAY_REVOCATIONS_KEY")
+    if any(environment.get(f"{name}_FILE") for name in names):
+        return environment
+    key = environment.get(names[0]) or secrets.token_urlsafe(32)
+    given = {name: value for name, value in environment.items() if value}
+    return {**environment, **dict.fromkeys(names, key), **given}
+
+
 def auth_settings(
     environment: Mapping[str, str], *, local: LocalDirectory, origin: Origin
 ) -> auth_service.settings.Settings:
@@ -71,14 +85,14 @@ def auth_settings(
     Raises:
         ConfigurationError: One is wrong, or is meant for production.
     """
-    settings = auth_service.settings.Settings.from_environment(
-        auth_environment(environment, local=local, origin=origin)
-    )
-    if settings.environment == "production":
+    # Before the others are read, of which production would refuse some.
+    if environment.get("AUTH_ENVIRONMENT") == "production":
         raise ConfigurationError(
             "AUTH_ENVIRONMENT: production takes no demo users, and this server makes some"
         )
-    return settings
+    return auth_service.settings.Settings.from_environment(
+        auth_environment(environment, local=local, origin=origin)
+    )
 
 
 def auth_environment(
@@ -101,6 +115,7 @@ def gateway_settings(
     *,
     auth: auth_service.settings.Settings,
     auth_url: str,
+    revocations: str,
     origin: Origin,
 ) -> ws_gateway.settings.Settings:
     """Read the gateway's settings; it trusts the auth service beside it.
@@ -109,13 +124,16 @@ def gateway_settings(
         environment: The caller's.
         auth: The settings of that auth service.
         auth_url: Its plain listener, without a path.
+        revocations: Where it says what it has revoked: ``redis`` or a URL.
         origin: Whose pages may connect.
 
     Raises:
         ConfigurationError: One is wrong.
     """
     return ws_gateway.settings.Settings.from_environment(
-        gateway_environment(environment, auth=auth, auth_url=auth_url, origin=origin)
+        gateway_environment(
+            environment, auth=auth, auth_url=auth_url, revocations=revocations, origin=origin
+        )
     )
 
 
@@ -124,6 +142,7 @@ def gateway_environment(
     *,
     auth: auth_service.settings.Settings,
     auth_url: str,
+    revocations: str,
     origin: Origin,
 ) -> dict[str, str]:
     """Return the ``GATEWAY_*`` variables, the caller's above the defaults; arguments as above."""
@@ -131,6 +150,7 @@ def gateway_environment(
         "issuer": auth.issuer,
         "jwks_url": f"{auth_url}/.well-known/jwks.json",
         "audience": auth.audience,
+        "revocations": revocations,
     }
     defaults = {
         "GATEWAY_ISSUERS": json.dumps([issuer]),

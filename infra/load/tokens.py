@@ -6,16 +6,23 @@ sockets. Not one token for all either: then all would be one user, with one pers
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import secrets
 import ssl
+import time
 from collections.abc import Sequence
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import auth_service.settings
+from auth_service.exceptions import StoreUnavailable
 from auth_service.keys import KeyRing, load_keys
+from auth_service.rotation import KeyRotation
+from auth_service.sealing import FILE_NAME, load_secret_keys
+from auth_service.store.database import Database
 from auth_service.tokens import AccessTokens
 from infra.load.settings import LoadError
 
@@ -28,12 +35,41 @@ def stack_keys(settings: auth_service.settings.Settings) -> KeyRing:
 
     Raises:
         LoadError: There are none; none are made.
+        ConfigurationError: They cannot be used.
     """
-    if not any(settings.keys_dir.glob("signing-*.pem")):
-        raise LoadError(
-            f"there is no signing key in {settings.keys_dir}; first: make up LIMITS=load GATEWAYS=2"
-        )
-    return load_keys(settings.keys_dir, settings.signing_algorithm)
+    if settings.keys_source == "files":
+        if not any(settings.keys_dir.glob("signing-*.pem")):
+            raise _missing(f"there is no signing key in {settings.keys_dir}")
+        return load_keys(settings.keys_dir, settings.signing_algorithm)
+    if not settings.sealing_keys and not (settings.keys_dir / FILE_NAME).exists():
+        raise _missing(f"there is no {FILE_NAME} in {settings.keys_dir}")
+    scheme, _, path = settings.database_url.partition(":///")
+    # Reading would make the file.
+    if scheme.startswith("sqlite") and not Path(path).exists():
+        raise _missing(f"there is no database {path}")
+    return asyncio.run(_database_keys(settings))
+
+
+async def _database_keys(settings: auth_service.settings.Settings) -> KeyRing:
+    database = Database(settings.database_url)
+    rotation = KeyRotation(
+        database=database,
+        secrets=load_secret_keys(settings.sealing_keys, settings.keys_dir),
+        directory=settings.keys_dir,
+        algorithm=settings.signing_algorithm,
+        clock=time.time,
+    )
+    try:
+        await rotation.reload()
+        return rotation.at(time.time())
+    except (StoreUnavailable, LookupError):
+        raise _missing("the database has no signing key") from None
+    finally:
+        await database.close()
+
+
+def _missing(what: str) -> LoadError:
+    return LoadError(f"{what}; first: make up LIMITS=load GATEWAYS=2")
 
 
 def check(host: str, *, certificates: Path, kid: str) -> None:
@@ -98,6 +134,7 @@ def mint(
             name=f"load-{number}",
             client_id=_CLIENT,
             scopes={"connect"},
+            sid=secrets.token_urlsafe(16),
             now=now,
         ).text
         for number in range(count)

@@ -13,11 +13,19 @@ from pathlib import Path
 
 import auth_service.settings
 import ws_gateway.settings
-from infra.stack import nginx, programs, prometheus, readiness, redis as redis_files
+from infra.stack import (
+    nginx,
+    postgresql as postgresql_files,
+    programs,
+    prometheus,
+    readiness,
+    redis as redis_files,
+)
 from infra.stack.settings import AUTH_WORKERS, Settings
 
 GATEWAY = "ws-gateway-"
 NGINX = "nginx"
+POSTGRESQL = "postgresql"
 _STOP_SECONDS = 20.0
 # Beyond the drain of a gateway.
 _FAREWELL_SECONDS = 15.0
@@ -74,6 +82,19 @@ def redis(settings: Settings) -> Component:
         ports=(settings.ports.redis,),
         works=readiness.redis_answers(settings.ports.redis),
         files={file: redis_files.configuration(settings.ports.redis)},
+    )
+
+
+def postgresql(settings: Settings) -> Component:
+    """PostgreSQL: what the token service remembers."""
+    port = settings.ports.postgresql
+    data = settings.postgresql.path("data").absolute()
+    return Component(
+        name=POSTGRESQL,
+        command=(sys.executable, "-m", "infra.stack.postgresql_server", str(data), str(port)),
+        directory=Path.cwd(),
+        ports=(port,),
+        works=readiness.postgresql_answers(port, postgresql_files.ROLE),
     )
 
 
@@ -172,7 +193,8 @@ def monitoring(settings: Settings) -> list[Component]:
 
 def stop_signal(name: str) -> signal.Signals:
     """Return what asks a part to end well."""
-    return signal.SIGQUIT if name == NGINX else signal.SIGTERM
+    # SIGTERM would have PostgreSQL wait for its clients.
+    return {NGINX: signal.SIGQUIT, POSTGRESQL: signal.SIGINT}.get(name, signal.SIGTERM)
 
 
 def stop_seconds(name: str, drain_seconds: float) -> float:

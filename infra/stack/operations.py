@@ -24,8 +24,8 @@ from pathlib import Path
 
 from infra.embedded import certificate
 from infra.embedded.local_directory import LocalDirectory
-from infra.stack import components, guide, nginx, programs, prometheus, sockets
-from infra.stack.components import GATEWAY, NGINX, Component
+from infra.stack import components, guide, nginx, postgresql, programs, prometheus, sockets
+from infra.stack.components import GATEWAY, NGINX, POSTGRESQL, Component
 from infra.stack.exceptions import StackError
 from infra.stack.processes import Processes
 from infra.stack.settings import Settings, read, stack_directory
@@ -36,7 +36,10 @@ _POLL_SECONDS = 0.05
 # Retired workers of nginx keep their sockets as long as somebody may work on one machine.
 _LINGER_SECONDS = 12 * 3600
 # What stops in the end, in this order; the gateways say goodbye while nginx still carries it.
-_LAST = (NGINX, "nginx-exporter", "redis-exporter", "prometheus", "auth-service", "redis")
+_LAST = (
+    *(NGINX, "nginx-exporter", "redis-exporter", "prometheus"),
+    *("auth-service", POSTGRESQL, "redis"),
+)
 _APPLIED = "applied.sha256"
 _TELLING = re.compile(r"emerg|error|fatal|cannot|can't|fail|AUTH_\w+:|GATEWAY_\w+:", re.IGNORECASE)
 
@@ -54,9 +57,13 @@ def up(environment: Mapping[str, str]) -> None:
     settings.local.make()
     settings.stack.make()
     with _alone(settings.stack):
+        password = ""
+        if settings.own_database:
+            password = postgresql.keep_password(settings.postgresql, settings.ports.postgresql)
+            settings = read(environment)
         stack = _Stack(settings, environment)
         try:
-            passwords = stack.up()
+            passwords = stack.up(password)
         except BaseException:
             stack.undo()
             raise
@@ -120,12 +127,18 @@ class _Stack:
         self._environment = environment
         self._started: list[str] = []
 
-    def up(self) -> dict[str, str]:
-        """Do what is left to do; returns the passwords of the demo users."""
+    def up(self, database_password: str) -> dict[str, str]:
+        """Do what is left to do; returns the passwords of the demo users.
+
+        Args:
+            database_password: Of the stack's PostgreSQL, if it has one.
+        """
         settings = self._settings
         _raise_open_files()
         certificate.ensure(settings.local)
         self._ensure([components.redis(settings)])
+        if settings.own_database:
+            self._ensure_database(database_password)
         passwords = asyncio.run(_demo_users(settings))
         settings.stack.path("auth-metrics").mkdir(mode=0o700, exist_ok=True)
         targets = settings.stack.path("prometheus/targets")
@@ -154,7 +167,17 @@ class _Stack:
         prometheus.write_targets(prometheus.targets(settings.ports, settings.gateways), targets)
         self._ensure([components.nginx_exporter(settings)])
         self._stop(surplus)
+        if not settings.own_database:
+            self._stop([POSTGRESQL])
         return passwords
+
+    def _ensure_database(self, password: str) -> None:
+        """See to it that PostgreSQL runs, with the tables of this version."""
+        settings = self._settings
+        postgresql.initialise(settings.postgresql.path("data").absolute(), password)
+        self._ensure([components.postgresql(settings)])
+        asyncio.run(postgresql.ensure_database(settings.ports.postgresql, password))
+        asyncio.run(_migrate(settings))
 
     def undo(self) -> None:
         """Stop what this run has started."""
@@ -310,6 +333,22 @@ class _Stack:
         )
 
 
+async def _migrate(settings: Settings) -> None:
+    """Bring the tables up to date, as ``python -m auth_service migrate`` does."""
+    from auth_service.app import explain, open_database  # noqa: PLC0415
+    from auth_service.exceptions import SchemaError, StoreUnavailable  # noqa: PLC0415
+    from auth_service.store import migration  # noqa: PLC0415
+
+    database = open_database(settings.auth)
+    try:
+        await database.open()
+        await migration.upgrade(database)
+    except (StoreUnavailable, SchemaError) as error:
+        raise explain(error) from None
+    finally:
+        await database.close()
+
+
 async def _demo_users(settings: Settings) -> dict[str, str]:
     # A second's worth of imports that only this step needs.
     from auth_service.app import open_service  # noqa: PLC0415
@@ -343,7 +382,8 @@ def _stop(processes: Processes, name: str) -> list[str]:
         # It waits for what still flows; whatever is left then is cut.
         processes.send(name, signal.SIGQUIT)
         _until(lambda: not processes.members(name), seconds)
-    return processes.stop([name], signal.SIGTERM, seconds)
+        return processes.stop([name], signal.SIGTERM, seconds)
+    return processes.stop([name], components.stop_signal(name), seconds)
 
 
 def _write(part: Component) -> None:

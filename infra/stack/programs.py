@@ -21,6 +21,9 @@ from infra.stack.exceptions import StackError
 PACKAGES = {
     "nginx": "nginx-light",
     "redis-server": "redis-server",
+    "postgres": "postgresql",
+    "initdb": "postgresql",
+    "psql": "postgresql-client",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "prometheus-nginx-exporter": "prometheus-nginx-exporter",
@@ -28,10 +31,13 @@ PACKAGES = {
 }
 #: What the tests start besides.
 TEST_PACKAGES = {"chromium": "chromium", "curl": "curl", "node": "nodejs", "npm": "npm"}
+_SERVER = "postgresql"
+_COMMON = "postgresql-common"
 # The services of these packages, and those that come along.
 _SERVICES = (
     "nginx",
     "redis-server",
+    "postgresql",
     "prometheus",
     "prometheus-node-exporter",
     "prometheus-nginx-exporter",
@@ -39,7 +45,11 @@ _SERVICES = (
 )
 # An ordinary user's PATH often lacks the second and third.
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+# Debian keeps PostgreSQL's apart, in a directory per major version.
+_POSTGRESQL = Path("/usr/lib/postgresql")
 _POLICY = Path("/usr/sbin/policy-rc.d")
+# Says whether the package makes a cluster of its own; comes with the package `postgresql-common`.
+_CLUSTERS = Path("/etc/postgresql-common/createcluster.conf")
 _FORBIDDEN = 101
 
 
@@ -49,7 +59,7 @@ def find(program: str) -> str:
     Raises:
         StackError: It is not installed.
     """
-    path = shutil.which(program, path=_PATH)
+    path = shutil.which(program, path=_search())
     if path is None:
         raise StackError(_instruction([program]))
     return path
@@ -57,7 +67,7 @@ def find(program: str) -> str:
 
 def missing(wanted: Iterable[str] = tuple(PACKAGES)) -> list[str]:
     """Return the programs that are not installed."""
-    return [program for program in wanted if shutil.which(program, path=_PATH) is None]
+    return [program for program in wanted if shutil.which(program, path=_search()) is None]
 
 
 def require(wanted: Iterable[str] = tuple(PACKAGES)) -> None:
@@ -89,13 +99,39 @@ def require(wanted: Iterable[str] = tuple(PACKAGES)) -> None:
 
 def _install(packages: Sequence[str]) -> bool:
     before = _units()
-    done = _run(["apt-get", "install", "--yes", "--no-install-recommends", *packages])
+    install = ["apt-get", "install", "--yes", "--no-install-recommends"]
+    # Its configuration has to be there before the server's package looks at it.
+    if _SERVER in packages and not _CLUSTERS.exists() and not _run([*install, _COMMON]):
+        return False
+    with _no_cluster():
+        done = _run([*install, *packages])
     systemctl = shutil.which("systemctl")
     for name in _SERVICES:
         unit = f"{name}.service"
         if systemctl and unit in _units() - before:
             _run([systemctl, "disable", unit])
     return done
+
+
+@contextlib.contextmanager
+def _no_cluster() -> Iterator[None]:
+    """Have PostgreSQL's package make no cluster; for this installation, not for others."""
+    if not _CLUSTERS.exists():
+        yield
+        return
+    text = _CLUSTERS.read_text("utf-8")
+    _CLUSTERS.write_text(f"{text}\ncreate_main_cluster = false\n", "utf-8")
+    try:
+        yield
+    finally:
+        _CLUSTERS.write_text(text, "utf-8")
+
+
+def _search() -> str:
+    versions = [path for path in _POSTGRESQL.glob("*/bin") if path.parent.name.isdigit()]
+    versions.sort(key=lambda path: int(path.parent.name), reverse=True)
+    # Before the PATH, where Debian has a wrapper under the name of psql.
+    return os.pathsep.join([*map(str, versions), _PATH])
 
 
 def _units() -> set[str]:

@@ -1,6 +1,7 @@
 """What may be chosen for the stack, and where each part of it listens.
 
-``GATEWAYS`` says how many gateways there are and ``LIMITS=load`` lifts the limits of the front.
+``GATEWAYS`` says how many gateways there are and ``LIMITS=load`` lifts the limits of the front and
+of log-ins.
 ``DRAWBRIDGE_LOCAL`` is the directory of all that is made, as for ``make run``;
 ``DRAWBRIDGE_PORT_OFFSET`` is added to every port, so that a second stack can stand beside the
 first.
@@ -23,6 +24,7 @@ from infra.embedded.settings import (
     auth_settings,
     gateway_environment,
 )
+from infra.stack import postgresql
 from infra.stack.exceptions import StackError
 
 DEFAULT_GATEWAYS = 2
@@ -32,6 +34,10 @@ AUTH_WORKERS = 2
 MAX_OFFSET = 56_000
 _DEFAULT_LOCAL = ".local"
 _HOST = "127.0.0.1"
+# A load test's users share an address; 0 is no limit.
+_NO_LIMITS = dict.fromkeys(
+    ("AUTH_LIMIT_LOGINS", "AUTH_LIMIT_ADDRESS", "AUTH_LIMIT_ACCOUNT", "AUTH_LIMIT_CLIENT"), "0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,11 @@ class Ports:
     def redis(self) -> int:
         """Redis."""
         return 6390 + self.offset
+
+    @property
+    def postgresql(self) -> int:
+        """PostgreSQL."""
+        return 5490 + self.offset
 
     @property
     def prometheus(self) -> int:
@@ -107,7 +118,8 @@ class Settings:
         stack: Process records, logs and data of the stack.
         ports: Who listens where.
         gateways: How many.
-        limited: Whether the front limits requests and sockets per address.
+        limited: Whether requests, sockets and log-ins are limited.
+        own_database: Whether the auth service has the stack's PostgreSQL; the caller's otherwise.
         auth: The auth service's settings.
         auth_environment: The same as its variables.
         gateway: The settings of every gateway, without its addresses.
@@ -119,6 +131,7 @@ class Settings:
     ports: Ports
     gateways: int
     limited: bool
+    own_database: bool
     auth: auth_service.settings.Settings
     auth_environment: Mapping[str, str]
     gateway: ws_gateway.settings.Settings
@@ -128,6 +141,11 @@ class Settings:
     def origin(self) -> Origin:
         """The front."""
         return Origin(self.ports.tls)
+
+    @property
+    def postgresql(self) -> LocalDirectory:
+        """PostgreSQL's data and the address with its password."""
+        return _postgresql_directory(self.stack)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -163,7 +181,17 @@ def read(environment: Mapping[str, str]) -> Settings:
                 f"{variable}: make up chooses the addresses; DRAWBRIDGE_PORT_OFFSET moves them all"
             )
     origin = Origin(ports.tls)
-    given = {"AUTH_TRUSTED_PROXIES": _HOST}
+    redis_url = f"redis://{_HOST}:{ports.redis}/0"
+    given = {"AUTH_TRUSTED_PROXIES": _HOST, "AUTH_REDIS_URL": redis_url}
+    if environment.get("AUTH_REDIS_URL_FILE"):
+        del given["AUTH_REDIS_URL"]
+    own_database = not any(
+        environment.get(name) for name in ("AUTH_DATABASE_URL", "AUTH_DATABASE_URL_FILE")
+    )
+    if own_database:
+        given |= _database(stack_directory(environment), ports)
+    if limits == "load":
+        given |= _NO_LIMITS
     given |= {name: value for name, value in environment.items() if value} | {
         "AUTH_BIND": f"{_HOST}:{ports.auth}",
         "AUTH_INTERNAL_BIND": f"{_HOST}:{ports.auth_internal}",
@@ -174,11 +202,15 @@ def read(environment: Mapping[str, str]) -> Settings:
         "GATEWAY_ORIGINS": f"{origin},http://localhost:{ports.plain}",
         "GATEWAY_TRUSTED_PROXIES": _HOST,
         "GATEWAY_LOG_LEVEL": "INFO",
-        "GATEWAY_REDIS_URL": f"redis://{_HOST}:{ports.redis}/0",
+        "GATEWAY_REDIS_URL": redis_url,
         **given,
     }
     for_gateway = gateway_environment(
-        gateway, auth=auth, auth_url=f"http://{_HOST}:{ports.auth}", origin=origin
+        gateway,
+        auth=auth,
+        auth_url=f"http://{_HOST}:{ports.auth}",
+        revocations=ws_gateway.settings.REDIS,
+        origin=origin,
     )
     return Settings(
         local=local,
@@ -186,11 +218,25 @@ def read(environment: Mapping[str, str]) -> Settings:
         ports=ports,
         gateways=gateways,
         limited=limits != "load",
+        own_database=own_database,
         auth=auth,
         auth_environment=auth_environment(given, local=local, origin=origin),
         gateway=ws_gateway.settings.Settings.from_environment(for_gateway),
         gateway_environment=for_gateway,
     )
+
+
+def _database(stack: LocalDirectory, ports: Ports) -> dict[str, str]:
+    """Return the variable that names the stack's PostgreSQL."""
+    file = _postgresql_directory(stack).path(postgresql.URL_FILE)
+    if file.exists():
+        return {"AUTH_DATABASE_URL_FILE": str(file)}
+    # Before the first start there is no password yet.
+    return {"AUTH_DATABASE_URL": postgresql.url(ports.postgresql)}
+
+
+def _postgresql_directory(stack: LocalDirectory) -> LocalDirectory:
+    return LocalDirectory(str(stack.path("postgresql")))
 
 
 def _local(environment: Mapping[str, str]) -> LocalDirectory:

@@ -75,6 +75,7 @@ def test_nginx_accepts_the_configuration(tmp_path: Path, limits: nginx.Limits | 
 OURS = sorted(path.decode() for path in embedded._AUTH | embedded._GATEWAY)
 BELOW = [
     "/sessions/a-B_9",
+    "/.well-known/oauth-authorization-server/tenant",
     "/static/auth/login.js",
     "/static/auth/a/b-c_d.e.css",
     "/static/gateway/page.js",

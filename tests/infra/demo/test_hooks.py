@@ -56,7 +56,7 @@ async def test_time_is_the_servers() -> None:
 def test_who_has_logged_in_meets_the_others(channels: Channels, name: str) -> None:
     """In the lobby and in any room."""
     check_subscribe(channels, ALICE, name)
-    check_publish(channels, name, subscribed=False)
+    check_publish(channels, ALICE, name, subscribed=False)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_nobody_subscribes_elsewhere(channels: Channels, name: str, code: int) -
 
 def test_private_messages_go_to_one_user(channels: Channels) -> None:
     """Exactly one id behind ``dm:#``."""
-    check_publish(channels, "dm:#bob-id", subscribed=False)
+    check_publish(channels, ALICE, "dm:#bob-id", subscribed=False)
     for name in ("dm:#a,b", "dm:#", "dm:bob-id", "dm:x#bob-id", "staff:plans"):
         with pytest.raises(ReplyError) as caught:
-            check_publish(channels, name, subscribed=False)
+            check_publish(channels, ALICE, name, subscribed=False)
 
         assert caught.value.code == 103
 

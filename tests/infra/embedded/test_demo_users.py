@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from auth_service.app import Service, open_service
-from auth_service.models import Username
+from auth_service.models import User, Username
 from auth_service.passwords import HashParameters
 from auth_service.settings import Settings
+from auth_service.store import users
 from infra.embedded.demo_users import FILE, ensure_demo_users
 from infra.embedded.local_directory import LocalDirectory
 from ws_gateway.exceptions import ConfigurationError
@@ -43,9 +44,15 @@ def local(tmp_path: Path) -> LocalDirectory:
     return LocalDirectory(str(tmp_path))
 
 
+async def find(service: Service, name: str) -> User | None:
+    """Find a user by name."""
+    async with service.database.read() as connection:
+        return await users.by_name(connection, Username.parse(name))
+
+
 async def accepts(service: Service, name: str, password: str) -> bool:
     """Say whether this is a demo user's password."""
-    user = await service.store.user_by_name(Username.parse(name))
+    user = await find(service, name)
     assert user is not None
     assert user.demo
     return (await service.hasher.verify(password, user.password_hash)).correct
@@ -70,10 +77,10 @@ async def test_there_are_two_with_long_random_passwords(
 async def test_a_second_start_changes_nothing(service: Service, local: LocalDirectory) -> None:
     """Same users, same ids, same passwords."""
     first = await ensure_demo_users(service, local)
-    alice = await service.store.user_by_name(Username.parse("alice"))
+    alice = await find(service, "alice")
 
     assert await ensure_demo_users(service, local) == first
-    assert await service.store.user_by_name(Username.parse("alice")) == alice
+    assert await find(service, "alice") == alice
 
 
 async def test_without_the_file_there_are_new_passwords_for_the_same_users(
@@ -81,7 +88,7 @@ async def test_without_the_file_there_are_new_passwords_for_the_same_users(
 ) -> None:
     """Nobody knows the old ones any more."""
     first = await ensure_demo_users(service, local)
-    alice = await service.store.user_by_name(Username.parse("alice"))
+    alice = await find(service, "alice")
     assert alice is not None
     local.path(FILE).unlink()
 
@@ -90,7 +97,7 @@ async def test_without_the_file_there_are_new_passwords_for_the_same_users(
     assert not set(first.values()) & set(second.values())
     assert await accepts(service, "alice", second["alice"])
     assert not await accepts(service, "alice", first["alice"])
-    again = await service.store.user_by_name(Username.parse("alice"))
+    again = await find(service, "alice")
     assert again is not None
     assert again.id == alice.id
 
@@ -99,12 +106,13 @@ async def test_without_the_database_the_files_passwords_are_used(
     service: Service, local: LocalDirectory
 ) -> None:
     """The file is what the terminal showed."""
-    local.path(FILE).write_text("bob:" + "b" * 20 + "\nalice:" + "a" * 20 + "\n")
+    for_alice, for_bob = "of twenty letters, one", "of twenty letters, two"
+    local.path(FILE).write_text(f"bob:{for_bob}\nalice:{for_alice}\n")
 
     passwords = await ensure_demo_users(service, local)
 
-    assert passwords == {"alice": "a" * 20, "bob": "b" * 20}
-    assert await accepts(service, "bob", "b" * 20)
+    assert passwords == {"alice": for_alice, "bob": for_bob}
+    assert await accepts(service, "bob", for_bob)
 
 
 @pytest.mark.parametrize("text", ["", "alice\n", "alice:short\n", "\0\xff\n:\n::\n"])
@@ -123,7 +131,7 @@ async def test_a_real_user_of_the_name_is_left_alone(
     service: Service, local: LocalDirectory
 ) -> None:
     """A demo password must not open somebody's account."""
-    await service.add_user("Alice", "a password of her own")
+    await service.accounts.add("Alice", "a password of her own")
 
     with pytest.raises(ConfigurationError, match=r"^the demo user alice: .*no demo user$"):
         await ensure_demo_users(service, local)

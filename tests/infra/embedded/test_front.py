@@ -51,6 +51,7 @@ async def visit(path: bytes, kind: str = "http") -> str | int:
         b"/authorize",
         b"/device",
         b"/.well-known/oauth-authorization-server",
+        b"/.well-known/oauth-authorization-server/tenant",
         b"/.well-known/jwks.json",
         b"/users/me",
         b"/users/me/password",

@@ -6,7 +6,13 @@ import pytest
 
 from infra.embedded import loopback
 from infra.embedded.local_directory import LocalDirectory
-from infra.embedded.settings import Origin, auth_settings, front_addresses, gateway_settings
+from infra.embedded.settings import (
+    Origin,
+    auth_settings,
+    front_addresses,
+    gateway_settings,
+    with_revocations_key,
+)
 from ws_gateway.exceptions import ConfigurationError
 
 LOCAL = LocalDirectory("somewhere")
@@ -42,11 +48,18 @@ def test_the_origin_is_spelled_as_browsers_do(port: int, text: str) -> None:
 def test_the_gateway_trusts_the_auth_service_beside_it() -> None:
     """Issuer, audience and key set follow the auth service's settings and ports."""
     auth = auth_settings({"AUTH_AUDIENCE": "mine"}, local=LOCAL, origin=ORIGIN)
-    gateway = gateway_settings({}, auth=auth, auth_url="http://127.0.0.1:1", origin=ORIGIN)
+    gateway = gateway_settings(
+        with_revocations_key({}),
+        auth=auth,
+        auth_url="http://127.0.0.1:1",
+        revocations="http://127.0.0.1:2/revocations",
+        origin=ORIGIN,
+    )
 
     (issuer,) = gateway.issuers
     assert (issuer.issuer, issuer.audience) == ("https://localhost:8443", "mine")
     assert issuer.jwks_url == "http://127.0.0.1:1/.well-known/jwks.json"
+    assert issuer.revocations == "http://127.0.0.1:2/revocations"
     assert gateway.origins == ("https://localhost:8443",)
     assert auth.origins == ("https://localhost:8443",)
     assert gateway.log_level == "WARNING"
@@ -71,12 +84,38 @@ def test_the_callers_settings_win() -> None:
         "GATEWAY_LOG_LEVEL": "DEBUG",
     }
     auth = auth_settings(environment, local=LOCAL, origin=ORIGIN)
-    gateway = gateway_settings(environment, auth=auth, auth_url="http://x", origin=ORIGIN)
+    gateway = gateway_settings(
+        with_revocations_key(environment),
+        auth=auth,
+        auth_url="http://x",
+        revocations="http://x/revocations",
+        origin=ORIGIN,
+    )
 
     assert auth.default_client == ""
     assert gateway.issuers[0].issuer == "https://issuer.example"
     assert gateway.origins == ("https://page.example",)
     assert (gateway.hooks, gateway.log_level) == ("", "DEBUG")
+
+
+def test_both_sides_get_one_key_that_is_made_for_the_start() -> None:
+    """Nobody else on the machine knows it; an empty one counts as none."""
+    first, second = (with_revocations_key({"AUTH_REVOCATIONS_KEY": ""}) for _ in range(2))
+
+    assert len(first["AUTH_REVOCATIONS_KEY"]) >= 32
+    assert first["AUTH_REVOCATIONS_KEY"] == first["GATEWAY_REVOCATIONS_KEY"]
+    assert first != second
+
+
+def test_the_callers_key_is_both_sides_key() -> None:
+    """Also one for each, which is his affair, as files are."""
+    given = with_revocations_key({"AUTH_REVOCATIONS_KEY": "a"})
+    assert given["GATEWAY_REVOCATIONS_KEY"] == "a"
+
+    each = {"AUTH_REVOCATIONS_KEY": "a", "GATEWAY_REVOCATIONS_KEY": "b"}
+    assert with_revocations_key(each) == each
+    files = {"AUTH_REVOCATIONS_KEY_FILE": "x", "HOME": "/"}
+    assert with_revocations_key(files) == files
 
 
 def test_production_is_refused() -> None:

@@ -23,6 +23,7 @@ def stack_of_front(front: Embedded) -> dict[str, str]:
     """The variables by which ``make load`` takes it for the stack on this machine."""
     return {
         "DRAWBRIDGE_LOCAL": str(front.local),
+        "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{front.local}/auth.db",
         "DRAWBRIDGE_PORT_OFFSET": str(front.front - FRONT_PORT),
     }
 
@@ -33,5 +34,6 @@ def stack_of_nobody(front: Embedded) -> dict[str, str]:
     (port,) = free_ports(1)
     return {
         "DRAWBRIDGE_LOCAL": str(front.local),
+        "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{front.local}/auth.db",
         "DRAWBRIDGE_PORT_OFFSET": str(port - FRONT_PORT),
     }

@@ -49,6 +49,7 @@ def test_the_parts_listen_where_they_are_looked_for() -> None:
     settings = read({})
     parts = [
         components.redis(settings),
+        components.postgresql(settings),
         components.auth(settings),
         components.gateway(settings, 1),
         components.front(settings),
@@ -57,7 +58,7 @@ def test_the_parts_listen_where_they_are_looked_for() -> None:
     ]
 
     assert [port for part in parts for port in part.ports] == [
-        *(6390, 8001, 9001, 8011, 9011, 8443, 8000, 9193, 9191, 9192, 9190)
+        *(6390, 5490, 8001, 9001, 8011, 9011, 8443, 8000, 9193, 9191, 9192, 9190)
     ]
     assert len({part.name for part in parts}) == len(parts)
 
@@ -76,6 +77,7 @@ def test_farewells() -> None:
     assert components.stop_seconds("ws-gateway-1", 20) > 30
     assert components.stop_signal("ws-gateway-1") is signal.SIGTERM
     assert components.stop_signal("nginx") is signal.SIGQUIT
+    assert components.stop_signal("postgresql") is signal.SIGINT
 
 
 def test_open_files_are_bounded() -> None:

@@ -17,8 +17,9 @@ echo "$@" >> {notes}
 {policy} redis-server start; echo "policy $?" >> {notes}
 [ "$1" = install ] || exit 0
 {condition}
-for program in nginx redis-server prometheus promtool prometheus-nginx-exporter \\
-    prometheus-redis-exporter; do
+grep -q '^create_main_cluster = false' {clusters} && echo "no cluster" >> {clusters}.seen
+for program in nginx redis-server postgres initdb psql prometheus promtool \\
+    prometheus-nginx-exporter prometheus-redis-exporter; do
   printf '#!/bin/sh\\n' > {bin}/$program; chmod +x {bin}/$program
 done
 """
@@ -32,6 +33,8 @@ class Machine:
         self.bin.mkdir()
         self.notes = directory / "notes"
         self.policy = directory / "policy-rc.d"
+        self.clusters = directory / "createcluster.conf"
+        self.clusters.write_text("ssl = on\n")
 
     def script(self, path: Path, text: str) -> None:
         """Write a program."""
@@ -41,7 +44,11 @@ class Machine:
     def apt_get(self, condition: str = "") -> None:
         """Have a package manager."""
         text = APT_GET.format(
-            notes=self.notes, policy=self.policy, bin=self.bin, condition=condition
+            notes=self.notes,
+            policy=self.policy,
+            bin=self.bin,
+            clusters=self.clusters,
+            condition=condition,
         )
         self.script(self.bin / "apt-get", text)
 
@@ -52,6 +59,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
     monkeypatch.setattr(programs, "_PATH", str(made.bin))
     monkeypatch.setattr(programs, "_POLICY", made.policy)
+    monkeypatch.setattr(programs, "_CLUSTERS", made.clusters)
+    monkeypatch.setattr(programs, "_POSTGRESQL", tmp_path / "postgresql")
     monkeypatch.setenv("PATH", f"{made.bin}:/usr/bin:/bin")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     # What the machine that runs the tests has is none of theirs.
@@ -91,10 +100,10 @@ def test_root_gets_them_and_nothing_is_started(
     assert programs.missing() == []
     notes = machine.notes.read_text().splitlines()
     assert len(notes) == 2
-    assert notes[0].startswith("install --yes --no-install-recommends nginx-light prometheus ")
+    assert notes[0].startswith("install --yes --no-install-recommends nginx-light postgresql ")
     assert notes[1] == "policy 101"
     assert not machine.policy.exists()
-    assert capsys.readouterr().out.startswith("Installing nginx-light prometheus ")
+    assert capsys.readouterr().out.startswith("Installing nginx-light postgresql ")
     programs.require()  # nothing is left to do
     assert len(machine.notes.read_text().splitlines()) == 2
     assert programs.find("nginx") == str(machine.bin / "nginx")
@@ -161,3 +170,34 @@ def test_new_services_are_not_enabled(machine: Machine, monkeypatch: pytest.Monk
     assert [line for line in lines if line.startswith("systemctl")] == [
         "systemctl disable redis-server.service"
     ]
+
+
+def test_postgresql_makes_no_cluster_of_its_own(machine: Machine) -> None:
+    """It would start at every boot; and the next package that somebody installs makes its own."""
+    machine.apt_get()
+
+    programs.require()
+
+    assert machine.clusters.with_suffix(".conf.seen").read_text() == "no cluster\n"
+    assert machine.clusters.read_text() == "ssl = on\n"
+
+
+def test_its_configuration_comes_first(machine: Machine) -> None:
+    """On a machine that never had PostgreSQL."""
+    machine.apt_get()
+    machine.clusters.unlink()
+
+    programs.require()
+
+    orders = machine.notes.read_text().splitlines()
+    assert orders[0] == "install --yes --no-install-recommends postgresql-common"
+
+
+def test_the_newest_postgresql_is_found(machine: Machine, tmp_path: Path) -> None:
+    """Each major version has its programs in a directory of its own."""
+    for version in ("9.6", "15", "9", "16"):
+        folder = tmp_path / "postgresql" / version / "bin"
+        folder.mkdir(parents=True)
+        machine.script(folder / "postgres", "#!/bin/sh\n")
+
+    assert programs.find("postgres") == str(tmp_path / "postgresql/16/bin/postgres")

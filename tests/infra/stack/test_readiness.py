@@ -60,6 +60,19 @@ def test_redis_works_if_it_answers_a_ping(server: socket.socket, text: bytes, wo
     thread.join()
 
 
+@pytest.mark.parametrize(
+    ("text", "works"), [(b"R\0\0\0\x17\0\0\0\x0a", True), (b"E\0\0\0\x09S", False), (b"", False)]
+)
+def test_postgresql_works_if_it_asks_who_we_are(
+    server: socket.socket, text: bytes, works: bool
+) -> None:
+    """While it starts or recovers it sends an error."""
+    thread = answer(server, text)
+
+    assert readiness.postgresql_answers(server.getsockname()[1], "somebody")() is works
+    thread.join()
+
+
 def test_nobody_there_is_no() -> None:
     """Which is how every start begins."""
     with socket.create_server(("127.0.0.1", 0)) as gone:
@@ -67,3 +80,4 @@ def test_nobody_there_is_no() -> None:
 
     assert readiness.answers(port, "/")() is False
     assert readiness.redis_answers(port)() is False
+    assert readiness.postgresql_answers(port, "somebody")() is False
