@@ -1,4 +1,4 @@
-"""A Redis of the tests' own: Debian's redis-server on a free port, with nothing kept on disk."""
+"""Debian's redis-server on a free port, for the tests; keeps nothing unless its options say so."""
 
 from __future__ import annotations
 

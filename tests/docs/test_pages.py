@@ -6,7 +6,9 @@ import ast
 import inspect
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from centrifuge import Client
@@ -15,6 +17,11 @@ import auth_service
 import ws_gateway
 from ws_gateway.channels import Channels
 from ws_gateway.codes import DisconnectCode, ErrorCode
+from ws_gateway.exceptions import Disconnect, ReplyError
+from ws_gateway.hmac_tokens import HMACTokens
+from ws_gateway.hooks import Caller, Hooks
+from ws_gateway.jws import parse
+from ws_gateway.subscription_tokens import SubscriptionTokens
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -70,14 +77,58 @@ def test_the_sdk_example_calls_the_sdk_as_it_is() -> None:
     assert {keyword.arg for keyword in call.keywords} <= set(inspect.signature(Client).parameters)
 
 
-def test_the_channels_file_of_the_protocol_page_is_one() -> None:
-    """The example is read by the same code as an operator's file."""
-    (block,) = blocks(ROOT / "docs" / "protocol.md", "toml")
+def test_the_channels_files_of_the_protocol_page_are_ones() -> None:
+    """The examples are read by the same code as an operator's file."""
+    files = [Channels.from_toml(block) for block in blocks(ROOT / "docs" / "protocol.md", "toml")]
+
+    assert files[0].personal_channel("abc") == "dm:#abc"
+    assert files[0].namespaces["team"].allow_user_limited_channels
+    assert files[1].namespaces["room"].history
+
+
+def test_the_channels_file_of_its_own_page_is_one() -> None:
+    """With the options it speaks of."""
+    (block,) = blocks(ROOT / "docs" / "channels.md", "toml")
 
     channels = Channels.from_toml(block)
 
-    assert channels.personal_channel("abc") == "dm:#abc"
-    assert channels.namespaces["team"].allow_user_limited_channels
+    assert channels.allow_anonymous_connect
+    assert channels.namespaces["room"].history_ttl == 3600
+
+
+def test_the_backends_tokens_are_good() -> None:
+    """They are signed as the page says, and judged as the gateway does."""
+    (block,) = blocks(ROOT / "docs" / "channels.md", "python")
+    signed: dict[str, str] = {}
+    exec(block, signed)  # noqa: S102 - our own page
+    secret = signed["secret"].encode()
+
+    credentials = HMACTokens(secret).verify(parse(signed["connection"]))
+    subscription = SubscriptionTokens(secret).verify(signed["subscription"])
+
+    assert credentials.user == subscription.user == "42"
+    assert subscription.channel == "$room:1"
+
+
+async def test_the_hooks_of_their_page_do_what_it_says() -> None:
+    """The block is a module of hooks."""
+    (block,) = blocks(ROOT / "docs" / "hooks.md", "python")
+    module: dict[str, Any] = {"BANNED": {"eve"}}
+    exec(block, module)  # noqa: S102 - our own page
+    hooks: Hooks = module["hooks"]
+    alice = Caller(user="alice", client="c", scopes=frozenset(), info=None)
+
+    connected = await hooks.on_connect(alice, b"")
+    with pytest.raises(Disconnect, match="4501 banned"):
+        await hooks.on_connect(replace(alice, user="eve"), b"")
+    with pytest.raises(ReplyError, match="1001 text only"):
+        await hooks.on_publish(alice, "news", b"1")
+
+    assert connected.channels == ("news",)
+    assert await hooks.on_publish(alice, "news", b'"hi"') == b'{"text":"hi"}'
+    assert (await hooks.on_subscribe(alice, "news", b"")).info == b'{"role":"guest"}'
+    assert await hooks.call(alice, "add", b'{"a":1,"b":2}') == b"3"
+    hooks.close()
 
 
 def test_codes_of_the_protocol_page_are_the_codes() -> None:

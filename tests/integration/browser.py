@@ -11,6 +11,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, async_p
 from tests.integration.embedded import Embedded
 
 COOKIE = "__Host-drawbridge"
+REFRESH_COOKIE = "__Secure-drawbridge-refresh"
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # A machine that is busy with other tests is slow, and no test is about speed.
 expect.set_options(timeout=15_000)

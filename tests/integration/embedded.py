@@ -11,6 +11,7 @@ import random
 import secrets
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from centrifuge import Client, ClientEventHandler
 from jose import jws
 from websockets.asyncio.client import ClientConnection, connect
 
+from auth_service.rotation import sealed_as
+from auth_service.sealing import load_secret_keys
 from infra.embedded import loopback
 
 START_SECONDS = 30
@@ -180,11 +183,18 @@ class Embedded:
             "scope": "connect",
             "info": {"name": "test"},
         } | claims
-        key = (self.local / "keys" / "signing-es256.pem").read_text()
+        key = self._signing_key()
         fields = {"typ": "at+jwt", "kid": self.kid} | dict(header)
         return self._remember(
             jws.sign(json.dumps(content).encode(), key, headers=fields, algorithm="ES256")
         )
+
+    def _signing_key(self) -> str:
+        """Unseal the key that the server signs with."""
+        with contextlib.closing(sqlite3.connect(self.local / "auth.db")) as database:
+            query = "SELECT kid, sealed FROM signing_keys WHERE kid = ?"
+            kid, sealed = database.execute(query, [self.kid]).fetchone()
+        return load_secret_keys("", self.local / "keys").open(sealed, sealed_as(kid)).decode()
 
     def _remember(self, token: str) -> str:
         """Note the parts of a token that nobody may find in what the server says."""

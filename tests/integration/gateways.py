@@ -35,6 +35,20 @@ allow_publish_for_client = true
 [namespaces.room]
 allow_subscribe_for_client = true
 allow_publish_for_subscriber = true
+
+[namespaces.kept]
+allow_subscribe_for_client = true
+allow_publish_for_subscriber = true
+history_size = 1000
+history_ttl = "300s"
+force_recovery = true
+
+[namespaces.hall]
+allow_subscribe_for_client = true
+presence = true
+allow_presence_for_client = true
+join_leave = true
+force_push_join_leave = true
 """
 
 
@@ -70,8 +84,8 @@ class Issuer:
         self._server.server_close()
         self._thread.join()
 
-    def token(self, user: str) -> str:
-        """Sign a token for a user."""
+    def token(self, user: str, **more: object) -> str:
+        """Sign a token for a user, with more claims."""
         now = int(time.time())
         claims = {
             "iss": self.url,
@@ -82,6 +96,7 @@ class Issuer:
             "sub": user,
             "client_id": "chat",
             "scope": "connect",
+            **more,
         }
         return jwt.encode(
             claims, self._key, algorithm="ES256", headers={"typ": "at+jwt", "kid": "k"}
@@ -136,9 +151,16 @@ class Gateway:
             time.sleep(0.02)
         return self
 
+    def kill(self) -> None:
+        """End it as ``kill -9`` does."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
-        """End it as an orchestrator does, and see that it ends well."""
+        """End it as an orchestrator does, and see that it ends well, unless it was killed."""
         self._probe.close()
+        if self._process.poll() == -signal.SIGKILL:
+            return
         self._process.send_signal(signal.SIGTERM)
         try:
             status = self._process.wait(STOP_SECONDS)
@@ -178,5 +200,9 @@ class Gateway:
 
     def client(self, user: str) -> connect:
         """Open a WebSocket for a user."""
-        bearer = {"Authorization": f"Bearer {self._issuer.token(user)}"}
+        return self.client_with(self._issuer.token(user))
+
+    def client_with(self, token: str) -> connect:
+        """Open a WebSocket with a token."""
+        bearer = {"Authorization": f"Bearer {token}"}
         return connect(self.url, additional_headers=bearer, proxy=None)

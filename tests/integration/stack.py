@@ -40,6 +40,7 @@ def all_ports(ports: Ports, *, gateways: int) -> set[int]:
     numbers = range(1, gateways + 1)
     return {
         *(ports.tls, ports.plain, ports.auth, ports.auth_internal, ports.redis),
+        ports.postgresql,
         *(ports.prometheus, ports.nginx_exporter, ports.redis_exporter, ports.nginx_status),
         *map(ports.gateway, numbers),
         *map(ports.gateway_internal, numbers),
@@ -140,6 +141,13 @@ class Stack:
             answer = http.post("/token", data=form)
         assert answer.status_code == httpx2.codes.OK, answer.text
         return str(answer.json()["access_token"])
+
+    def me(self, token: str) -> str:
+        """Return whose token it is."""
+        with self.http() as http:
+            answer = http.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == httpx2.codes.OK, answer.text
+        return str(answer.json()["sub"])
 
     @contextlib.asynccontextmanager
     async def sdk(

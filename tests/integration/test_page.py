@@ -12,14 +12,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from jose import jwt
 from playwright.async_api import Browser, expect
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.integration.browser import COOKIE, Visitor, chromium
+from tests.integration.browser import COOKIE, REFRESH_COOKIE, Visitor, chromium
 from tests.integration.embedded import Embedded
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -97,6 +99,12 @@ async def give_cookie(visitor: Visitor, token: str, *, seconds: float = 600) -> 
     )
 
 
+def session(visitor: Visitor) -> dict[str, Any]:
+    """Return the claims that name a session of alice's."""
+    claims = jwt.get_unverified_claims(visitor.server.token("alice"))
+    return {"sub": claims["sub"], "sid": claims["sid"]}
+
+
 async def test_who_has_not_logged_in_is_asked_to(visit: Visit) -> None:
     """And comes to the chat afterwards, with a cookie that no script sees."""
     alice = await visit()
@@ -108,12 +116,18 @@ async def test_who_has_not_logged_in_is_asked_to(visit: Visit) -> None:
     await expect(alice.page).to_have_url(f"{alice.server.url}/")
     await expect(alice.state).to_have_text("connected")
     await expect(alice.page.locator("#me")).to_have_text("alice")
-    (cookie,) = await alice.context.cookies()
-    assert (cookie["name"], cookie["path"], cookie["domain"]) == (COOKIE, "/", "localhost")
-    assert cookie["httpOnly"]
-    assert cookie["secure"]
-    assert cookie["sameSite"] == "Strict"
-    assert 590 < cookie["expires"] - time.time() <= 600
+    cookies = await alice.context.cookies()
+    assert {(cookie["name"], cookie["path"], cookie["domain"]) for cookie in cookies} == {
+        (COOKIE, "/", "localhost"),
+        (REFRESH_COOKIE, "/session", "localhost"),
+    }
+    for cookie in cookies:
+        assert cookie["httpOnly"]
+        assert cookie["secure"]
+        assert cookie["sameSite"] == "Strict"
+    lives = {cookie["name"]: cookie["expires"] - time.time() for cookie in cookies}
+    assert 590 < lives[COOKIE] <= 600
+    assert lives[REFRESH_COOKIE] > 600_000
     assert await alice.page.evaluate("document.cookie") == ""
 
 
@@ -139,6 +153,8 @@ async def test_a_refused_log_in_says_one_thing(visit: Visit) -> None:
         ("//evil.example/", "/"),
         ("/\\evil.example/", "/"),
         ("/\t/evil.example/", "/"),
+        ("/.//evil.example/", "//evil.example/"),
+        ("/x/..//evil.example/", "//evil.example/"),
         ("javascript:alert(1)", "/"),
         ("", "/"),
     ],
@@ -157,6 +173,8 @@ async def test_logging_in_leads_nowhere_else(visit: Visit, wanted: str, reached:
 async def test_two_people_talk(visit: Visit) -> None:
     """Both ways; one's own messages and the other's are told apart, in order, with their time."""
     alice, bob = await visit("alice"), await visit("bob")
+    await alice.join("two-people")
+    await bob.join("two-people")
 
     await alice.say("first")
     await alice.say("second")
@@ -194,12 +212,13 @@ async def test_rooms_are_kept_apart_and_count_what_is_unread(visit: Visit) -> No
     await alice.say("in the tea room")
     await expect(bob.message("in the tea room")).to_be_visible()
     await alice.entry("lobby").click()
+    await expect(alice.page.locator("#title")).to_have_text("lobby")
     await bob.say("still tea?")
     await bob.say("hello?")
 
     await expect(alice.entry("tea").locator(".badge")).to_have_text("2")
     await expect(alice.page).to_have_title("(2) Drawbridge")
-    await expect(alice.log.locator("li")).to_have_count(0)
+    await expect(alice.message("hello?")).to_have_count(0)
     await alice.entry("tea").click()
     await expect(alice.message("hello?")).to_be_visible()
     await expect(alice.entry("tea").locator(".badge")).to_be_hidden()
@@ -207,10 +226,55 @@ async def test_rooms_are_kept_apart_and_count_what_is_unread(visit: Visit) -> No
 
     await alice.page.get_by_role("button", name="Leave").click()
     await expect(alice.entry("tea")).to_have_count(0)
-    await bob.say("gone")
-    await expect(bob.message("gone", "own")).to_be_visible()
-    await alice.join("tea")
-    await expect(alice.log.locator("li")).to_have_count(0)
+    await bob.say("without you")
+    await expect(bob.message("without you", "own")).to_be_visible()
+    await expect(alice.entry("lobby").locator(".badge")).to_be_hidden()
+
+
+async def test_who_is_here_is_shown(visit: Visit) -> None:
+    """By name, each once; who comes and who goes is told, but not every tab of the same person."""
+    alice, bob = await visit("alice"), await visit("bob")
+    here = alice.page.locator("#kind")
+    await alice.join("presence")
+    await expect(here).to_have_text("1 here: you")
+
+    await bob.join("presence")
+    await expect(here).to_have_text("2 here: bob, you")
+    await expect(alice.message("bob has come.", "note")).to_have_count(1)
+    again = await visit("bob")
+    await again.join("presence")
+    await expect(again.page.locator("#kind")).to_have_text("2 here: alice, you")
+    await again.say("the same person")
+    await expect(alice.message("the same person")).to_be_visible()
+    await expect(here).to_have_text("2 here: bob, you")
+    await bob.context.close()
+    await again.page.get_by_role("button", name="Leave").click()
+
+    await expect(alice.message("bob has gone.", "note")).to_have_count(1)
+    await expect(alice.message("has come", "note")).to_have_count(1)
+    await expect(here).to_have_text("1 here: you")
+    await alice.entry("lobby").click()
+    await expect(here).to_contain_text("you")
+
+
+async def test_who_enters_sees_what_was_said_before(visit: Visit) -> None:
+    """The last fifty messages, in order, before what is said from then on; when is not known."""
+    alice, bob = await visit("alice"), await visit("bob")
+    await alice.join("before")
+    for number in range(55):
+        await alice.say(f"number {number}.")
+    await expect(alice.message("number 54.", "own")).to_be_visible()
+
+    await bob.join("before")
+    await expect(bob.message("number 54.")).to_be_visible()
+    await bob.say("now")
+
+    await expect(bob.log.locator(".text")).to_have_text(
+        [*(f"number {number}." for number in range(5, 55)), "now"]
+    )
+    await expect(bob.log.locator("li.other .earlier")).to_have_count(1)
+    await expect(bob.entry("before").locator(".badge")).to_be_hidden()
+    await expect(bob.message("now", "own").locator("time")).to_have_count(1)
 
 
 @pytest.mark.parametrize("name", ["staff:x", "nothing:here", "dm:#alice", "caf\u00e9", "a#b"])
@@ -313,9 +377,11 @@ async def test_markup_is_text(visit: Visit, running: Embedded) -> None:
 async def test_what_other_programs_send_is_shown(visit: Visit) -> None:
     """A text alone, or any other JSON value."""
     alice = await visit("alice")
+    await alice.join("programs")
+    await expect(alice.page.locator("#kind")).to_have_text("1 here: you")
     async with alice.server.bare(alice.server.token("bob")) as other:
         for data in ('"just text"', '{"a":[1,null]}', '{"text":7}', "12"):
-            await other.send(f'{{"publish":{{"channel":"lobby","data":{data}}}}}')
+            await other.send(f'{{"publish":{{"channel":"room:programs","data":{data}}}}}')
         await expect(alice.message("12")).to_be_visible()
 
     await expect(alice.log.locator(".text")).to_have_text(
@@ -325,8 +391,8 @@ async def test_what_other_programs_send_is_shown(visit: Visit) -> None:
 
 async def test_even_injected_code_may_not_run(visit: Visit) -> None:
     """The policy is the second wall: no inline code, no foreign host, no markup from text."""
-    for path in ("/", "/login"):
-        alice = await visit("alice")
+    for name, path in (("alice", "/"), (None, "/login")):
+        alice = await visit(name)
         await alice.page.goto(path)
         blocked = await alice.page.evaluate(
             """async () => {
@@ -397,8 +463,7 @@ async def test_a_server_that_went_silent_is_noticed(visit: Visit, mortal: list[E
 async def test_the_end_of_the_session_leads_to_the_log_in(visit: Visit) -> None:
     """The token expires under an open page (3005), and the browser has dropped its cookie."""
     alice = await visit()
-    token = alice.server.sign(lifetime=3, sub=alice.server.subject("alice"))
-    await give_cookie(alice, token, seconds=3)
+    await give_cookie(alice, alice.server.sign(lifetime=3, **session(alice)), seconds=3)
     await alice.page.goto("/")
     await expect(alice.state).to_have_text("connected")
 
@@ -416,14 +481,56 @@ async def test_a_lost_cookie_leads_to_the_log_in(visit: Visit, mortal: list[Embe
     await expect(alice.page).to_have_url(re.compile("/login$"), timeout=40_000)
 
 
+async def test_a_page_outlives_its_access_token(visit: Visit) -> None:
+    """3005, and the cookie is gone as well: the page renews the session and comes back, twice.
+
+    So do a second tab at the same time, a new page, and a page that is opened without any access
+    token: nobody has to log in.
+    """
+    alice = await visit("alice")
+    other = await alice.context.new_page()
+    await other.goto("/")
+    tabs = [alice.page, other]
+    for _ in range(2):
+        await give_cookie(alice, alice.server.sign(lifetime=3, **session(alice)), seconds=3)
+        for tab in tabs:
+            await tab.reload()
+            await expect(tab.locator("#state")).to_have_text("connected")
+        for tab in tabs:
+            note = tab.locator("#log").get_by_text("Connected again")
+            await expect(note).to_be_visible(timeout=20_000)
+            await expect(tab.locator("#state")).to_have_text("connected")
+
+    await alice.context.clear_cookies(name=COOKIE)
+    await other.goto("/")
+
+    await expect(other.locator("#state")).to_have_text("connected")
+    await expect(other).to_have_url(f"{alice.server.url}/")
+
+
+async def test_logging_out_ends_the_session_in_all_tabs(visit: Visit) -> None:
+    """A stolen copy of the cookies is worth nothing afterwards."""
+    alice = await visit("alice")
+    stolen = await alice.context.cookies()
+
+    await alice.page.locator("#log-out").click()
+    await expect(alice.page).to_have_url(re.compile("/login$"))
+
+    await alice.context.add_cookies(stolen)  # type: ignore[arg-type]
+    assert not await alice.page.evaluate(
+        "fetch('/session/refresh', {method: 'POST'}).then(answer => answer.ok)"
+    )
+    assert not await alice.page.evaluate("fetch('/users/me').then(answer => answer.ok)")
+
+
 async def test_a_new_log_in_of_another_tab_is_taken_up(visit: Visit) -> None:
     """3005, yet the cookie is a fresh one meanwhile: the page goes on."""
     alice = await visit()
-    subject = alice.server.subject("alice")
-    await give_cookie(alice, alice.server.sign(lifetime=3, sub=subject), seconds=3)
+    claims = session(alice)
+    await give_cookie(alice, alice.server.sign(lifetime=3, **claims), seconds=3)
     await alice.page.goto("/")
     await expect(alice.state).to_have_text("connected")
-    await give_cookie(alice, alice.server.sign(sub=subject))
+    await give_cookie(alice, alice.server.sign(**claims))
 
     await expect(alice.message("Connected again", "note")).to_be_visible(timeout=20_000)
 
@@ -445,7 +552,7 @@ async def test_a_forged_cookie_is_none(visit: Visit) -> None:
 async def test_a_cookie_counts_from_our_own_pages_only(visit: Visit) -> None:
     """Cross-site WebSocket hijacking: 403, also for a browser that would send the cookie."""
     alice = await visit("alice")
-    (cookie,) = await alice.context.cookies()
+    cookie = next(one for one in await alice.context.cookies() if one["name"] == COOKIE)
     headers = {"Cookie": f"{COOKIE}={cookie['value']}"}
 
     for origin in ("https://evil.example", "https://127.0.0.1:8443", "null"):
@@ -560,11 +667,11 @@ async def test_everything_is_done_by_keyboard(visit: Visit) -> None:
     await write("by keyboard")
     await press("Enter")
     await expect(bob.message("by keyboard")).to_be_visible()
-    await bob.say("one")
-    await expect(alice.message("one")).to_be_visible()
+    await bob.say("answered")
+    await expect(alice.message("answered")).to_be_visible()
 
     await press("Shift+Tab")
-    await expect(alice.log.get_by_role("button", name="bob")).to_be_focused()
+    await expect(alice.log.get_by_role("button", name="bob").last).to_be_focused()
     await press("Enter")
     await expect(alice.page.locator("#title")).to_have_text("bob")
     await expect(alice.composer).to_be_focused()
@@ -574,11 +681,11 @@ async def test_everything_is_done_by_keyboard(visit: Visit) -> None:
 
     await alice.entry("lobby").focus()
     await bob.entry("lobby").click()
-    await bob.say("two")
+    await bob.say("and again")
     await expect(alice.entry("lobby").locator(".badge")).to_have_text("1")
     await expect(alice.entry("lobby")).to_be_focused()
     await press("Enter")
-    await expect(alice.message("two")).to_be_visible()
+    await expect(alice.message("and again")).to_be_visible()
 
     for _ in range(20):
         await press("Shift+Tab")
@@ -591,6 +698,9 @@ async def test_everything_is_done_by_keyboard(visit: Visit) -> None:
 async def test_the_arrows_go_from_name_to_name(visit: Visit) -> None:
     """One stop of the Tab key for all of them."""
     alice, bob = await visit("alice"), await visit("bob")
+    await alice.join("arrows")
+    await bob.join("arrows")
+    await expect(bob.page.locator("#kind")).to_have_text("2 here: alice, you")
     await bob.say("one")
     await expect(alice.message("one")).to_be_visible()
     await alice.say("own")

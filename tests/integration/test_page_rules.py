@@ -233,3 +233,58 @@ async def test_what_may_or_may_not_have_arrived_is_not_called_sent(
     await gateway.sockets[0].close(code=3001, reason="shutdown")
 
     await expect(visitor.message("to be or not", "own")).to_contain_text("perhaps it arrived")
+
+
+async def test_what_was_missed_is_asked_for(gateway: Gateway, visitor: Visitor, page: Page) -> None:
+    """From where the room was heard last; what comes of it is shown, and nothing is missing."""
+    gateway.answers["subscribe"] = {"subscribe": {"epoch": "e", "offset": 7, "recoverable": True}}
+    await page.goto("/")
+    await expect(visitor.state).to_have_text("connected")
+    push = {"channel": "lobby", "pub": {"data": "heard", "offset": 8}}
+    gateway.sockets[-1].send(json.dumps({"push": push}))
+    await expect(visitor.message("heard")).to_be_visible()
+    missed = {"data": "missed", "offset": 9}
+    gateway.answers["subscribe"] = {
+        "subscribe": {"epoch": "e", "offset": 8, "recovered": True, "publications": [missed]}
+    }
+
+    await gateway.sockets[-1].close(code=3001, reason="shutdown")
+
+    await expect(visitor.message("missed")).to_be_visible()
+    await expect(visitor.message("Connected again.", "note")).to_have_text("Connected again.")
+    asked = [command["subscribe"] for command in gateway.commands if "subscribe" in command]
+    lobby = {"channel": "lobby", "join_leave": True}
+    assert asked == [lobby, lobby | {"recover": True, "offset": 8, "epoch": "e"}]
+    assert gateway.count("history") == 1
+
+
+async def test_what_cannot_be_had_any_more_is_said_to_be_missing(
+    gateway: Gateway, visitor: Visitor, page: Page
+) -> None:
+    """Another epoch, or too much: never silence."""
+    gateway.answers["subscribe"] = {"subscribe": {"epoch": "e", "offset": 7}}
+    await page.goto("/")
+    await expect(visitor.state).to_have_text("connected")
+    gateway.answers["subscribe"] = {"subscribe": {"epoch": "f", "offset": 2}}
+
+    await gateway.sockets[-1].close(code=3001, reason="shutdown")
+
+    await expect(visitor.message("is not shown", "note")).to_be_visible()
+
+
+async def test_a_room_that_tells_nothing_about_itself_is_a_room(
+    gateway: Gateway, visitor: Visitor, page: Page
+) -> None:
+    """No history, no presence: only what is said from now on."""
+    for name in ("presence", "history"):
+        gateway.answers[name] = {"error": {"code": 108, "message": "not available"}}
+    await page.goto("/")
+    await expect(visitor.state).to_have_text("connected")
+    info = {"user": "u", "client": "c"}
+    for push in ({"join": {"info": info}}, {"leave": {"info": info}}, {"pub": {"data": "said"}}):
+        gateway.sockets[-1].send(json.dumps({"push": {"channel": "lobby"} | push}))
+
+    await expect(visitor.message("said")).to_be_visible()
+
+    await expect(visitor.log.locator("li")).to_have_count(1)
+    await expect(page.locator("#kind")).to_have_text("")

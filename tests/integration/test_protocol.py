@@ -104,7 +104,7 @@ async def test_of_two_requests_in_one_command_the_first_counts(server: Embedded)
             subscribe={"channel": "lobby"},
         )
 
-    assert reply == {"id": 2, "subscribe": {}}
+    assert list(reply) == ["id", "subscribe"]
 
 
 async def test_a_refused_command_leaves_the_connection_open(server: Embedded) -> None:
@@ -119,8 +119,8 @@ async def test_a_refused_command_leaves_the_connection_open(server: Embedded) ->
         ("publish", {"channel": "staff:plans", "data": 1}, 103),
         ("publish", {"channel": "garden:east", "data": 1}, 102),
         ("publish", {"channel": "lobby"}, 107),
-        ("history", {"channel": "lobby"}, 108),
-        ("presence", {"channel": "lobby"}, 108),
+        ("history", {"channel": "lobby"}, 103),
+        ("presence", {"channel": "lobby"}, 103),
         ("rpc", {"method": "dance"}, 104),
     ]
     async with connected(server) as connection:
@@ -140,10 +140,7 @@ async def test_a_refused_command_leaves_the_connection_open(server: Embedded) ->
 async def test_a_second_subscription_to_one_channel_is_refused(server: Embedded) -> None:
     """105, and the first goes on."""
     async with connected(server) as connection:
-        assert await ask(connection, id=2, subscribe={"channel": "lobby"}) == {
-            "id": 2,
-            "subscribe": {},
-        }
+        assert "subscribe" in await ask(connection, id=2, subscribe={"channel": "lobby"})
         reply = await ask(connection, id=3, subscribe={"channel": "lobby"})
         assert reply["error"]["code"] == 105
 

@@ -174,7 +174,15 @@ async def test_flow_resumes_after_redis_died_without_a_reconnect(
     assert subscribing["error"]["code"] == 100
     assert subscribing["error"]["temporary"]
     assert handshake.value.response.status_code == 503
-    assert readiness == (503, {"broker": False, "keys": True, "not_draining": True})
+    assert readiness == (
+        503,
+        {
+            "broker": False,
+            "keys": True,
+            "revocations": True,
+            "not_draining": True,
+        },
+    )
     assert second.metric("gateway_redis_reconnects_total") == 2
     assert second.metric("gateway_redis_deaf_seconds_total") > 0
 
@@ -243,3 +251,90 @@ async def test_nothing_is_left_on_redis(start: Start, redis: RedisServer) -> Non
     gateway._process.send_signal(signal.SIGTERM)
     gateway._process.wait(15)
     assert redis.connections() == 0
+
+
+async def answer(socket: ClientConnection, **request: object) -> Any:  # noqa: ANN401
+    """Ask, and pass over what is pushed before the answer."""
+    reply = await ask(socket, id=8, **request)
+    while "push" in reply:
+        reply = await tell(socket)
+    return reply
+
+
+async def here(socket: ClientConnection, channel: str) -> set[str]:
+    """Ask who is in a channel; returns the users."""
+    reply = await answer(socket, presence={"channel": channel})
+    return {info["user"] for info in reply["presence"]["presence"].values()}
+
+
+async def becomes(socket: ClientConnection, channel: str, users: set[str]) -> None:
+    """Wait until just these are in a channel."""
+    async with asyncio.timeout(20):
+        while await here(socket, channel) != users:  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.05)
+
+
+async def changes(socket: ClientConnection, count: int) -> list[tuple[str, str]]:
+    """Take so many joins and leaves."""
+    found: list[tuple[str, str]] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            push = (await tell(socket)).get("push", {})
+            found += [
+                (what, push[what]["info"]["user"]) for what in ("join", "leave") if what in push
+            ]
+    return found
+
+
+async def test_who_is_here_is_known_everywhere(start: Start) -> None:
+    """Who comes and goes on one gateway is told, and found, on the other."""
+    first, second = start(), start()
+    async with first.client("alice") as alice:
+        await connected(alice, "hall:1")
+        async with second.client("bob") as bob:
+            await connected(bob, "hall:1")
+            assert await changes(alice, 2) == [("join", "alice"), ("join", "bob")]
+            assert await here(alice, "hall:1") == {"alice", "bob"}
+            assert await here(bob, "hall:1") == {"alice", "bob"}
+            stats = (await answer(bob, presence_stats={"channel": "hall:1"}))["presence_stats"]
+            assert stats == {"num_clients": 2, "num_users": 2}
+
+        assert await changes(alice, 1) == [("leave", "bob")]
+        assert await here(alice, "hall:1") == {"alice"}
+
+
+async def test_who_was_on_a_killed_gateway_is_gone_in_time(start: Start) -> None:
+    """By itself, when its last sign of life is old enough; and not on one that ended well."""
+    first = start(GATEWAY_PRESENCE_TTL_SECONDS="1")
+    second, third = [start(GATEWAY_PRESENCE_TTL_SECONDS="1") for _ in range(2)]
+    async with contextlib.AsyncExitStack() as sockets:
+        alice = await sockets.enter_async_context(first.client("alice"))
+        bob = await sockets.enter_async_context(second.client("bob"))
+        carol = await sockets.enter_async_context(third.client("carol"))
+        for socket in (alice, bob, carol):
+            await connected(socket, "hall:1")
+        await becomes(alice, "hall:1", {"alice", "bob", "carol"})
+
+        third.stop()
+        second.kill()
+        await becomes(alice, "hall:1", {"alice"})
+
+
+async def test_presence_comes_back_with_redis(start: Start, redis: RedisServer) -> None:
+    """Error 100 within a second while it is away; its data are lost, and nobody reconnects."""
+    first, second = start(), start()
+    async with first.client("alice") as alice, second.client("bob") as bob:
+        await connected(alice, "hall:1")
+        await connected(bob, "hall:1")
+        await becomes(alice, "hall:1", {"alice", "bob"})
+
+        redis.kill()
+        for command in ("presence", "presence_stats"):
+            async with asyncio.timeout(1.5):
+                reply = await answer(alice, **{command: {"channel": "hall:1"}})
+            assert reply["error"]["code"] == 100
+        redis.start()
+
+        await first.ready()
+        await second.ready()
+        await becomes(alice, "hall:1", {"alice", "bob"})

@@ -5,29 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.stack import programs
 from infra.stack.exceptions import StackError
 from tests.integration.browser import chromium
 from tests.integration.embedded import Embedded
+from tests.integration.sdk_javascript import BUNDLE, FOLDER, install
 
 pytestmark = pytest.mark.integration
 
 MESSAGES = 100
-FOLDER = Path(__file__).parents[1] / "sdk" / "javascript"
-LOCK = FOLDER / "package-lock.json"
 CONVERSATION = FOLDER / "conversation.mjs"
-MODULES = FOLDER / "node_modules"
-BUNDLE = MODULES / "centrifuge" / "dist" / "centrifuge.js"
-# What is installed is known by the lock it was installed from.
-STAMP = MODULES / ".installed-from"
-INSTALL = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
 NOT_CONNECTED = {"code": 1404, "message": "not connected"}
 # What the SDK itself calls a disconnect by its user.
 LEFT = 0
@@ -37,16 +28,9 @@ LEFT = 0
 def node() -> str:
     """Node, with the SDK installed as locked; their absence is a failure."""
     try:
-        node, npm = programs.find("node"), programs.find("npm")
+        return install()
     except StackError as error:
         pytest.fail(str(error))
-    if not STAMP.exists() or STAMP.read_bytes() != LOCK.read_bytes():
-        done = subprocess.run(  # noqa: S603 - our own lock, no scripts
-            [npm, *INSTALL], cwd=FOLDER, check=False, capture_output=True, text=True, timeout=100
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        shutil.copyfile(LOCK, STAMP)
-    return node
 
 
 def introduce(server: Embedded) -> dict[str, Any]:
@@ -85,12 +69,17 @@ def check(told: dict[str, Any], server: Embedded) -> None:
     assert told["echo"] == {"text": "hello"}
 
 
-async def test_two_people_talk_from_node(node: str, server: Embedded) -> None:
-    """With the WebSocket of the package ``ws``, and the certificate checked."""
+@pytest.mark.parametrize(
+    ("alice", "bob"), [("json", "json"), ("json", "protobuf"), ("protobuf", "json")]
+)
+async def test_two_people_talk_from_node(node: str, server: Embedded, alice: str, bob: str) -> None:
+    """With the WebSocket of the package ``ws``, and the certificate checked; in both encodings."""
+    told = introduce(server) | {"encodings": {"alice": alice, "bob": bob}}
+
     done = await asyncio.to_thread(
         subprocess.run,
         [node, str(CONVERSATION)],
-        input=json.dumps(introduce(server)),
+        input=json.dumps(told),
         env={**os.environ, "NODE_EXTRA_CA_CERTS": str(server.local / "ca.pem")},
         check=False,
         capture_output=True,

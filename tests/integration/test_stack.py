@@ -1,4 +1,4 @@
-"""``make up`` and ``make down``: nginx, two workers, several gateways, Redis and Prometheus."""
+"""``make up`` and ``make down``: nginx, two workers, gateways, PostgreSQL, Redis and Prometheus."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from centrifuge import (
     SubscriptionEventHandler,
 )
 from typing_extensions import override
+from websockets.asyncio.client import connect as websocket
 
 from tests.integration.stack import Stack, all_ports
 
@@ -179,7 +180,7 @@ def test_up_again_changes_nothing_and_says_what_to_do(stack: Stack) -> None:
     said = stack.up(2, LIMITS="load")
 
     assert stack.pids() == before
-    assert len(before) == 8
+    assert len(before) == 9
     for part in (stack.url, "TOKEN=$(curl", f"http://localhost:{stack.ports.prometheus}"):
         assert part in said
     assert not [password for password in stack.passwords.values() if password in said]
@@ -276,13 +277,70 @@ def test_the_dead_are_raised(stack: Stack) -> None:
     assert stack.token()
 
 
+def test_postgresql_dies_and_is_raised(stack: Stack) -> None:
+    """Log-ins wait for it with 503; nobody else has to start again, and nothing was lost."""
+    before = stack.pids()
+    subject = stack.me(stack.token())
+    os.kill(before["postgresql"], signal.SIGKILL)
+    form = {"grant_type": "password", "username": "alice", "password": stack.passwords["alice"]}
+    with stack.http() as http:
+        refused = http.post("/token", data=form)
+
+    stack.up(2, LIMITS="load")
+
+    after = stack.pids()
+    assert refused.status_code == 503
+    assert {name for name in before if before[name] != after[name]} == {"postgresql"}
+    assert stack.me(stack.token()) == subject
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/session"])
+async def test_the_end_of_a_session_closes_its_sockets(stack: Stack, path: str) -> None:
+    """On both gateways, whether ended by token or by the page's log-out, and no other's."""
+    password = stack.passwords["alice"]
+    other = stack.token("bob")
+    stays = Watch()
+    async with stack.sdk(other, stays), contextlib.AsyncExitStack() as exits:
+        with stack.http() as http:
+            credentials = {"username": "alice", "password": password}
+            origin = {"Origin": stack.url}
+            assert http.post("/session", json=credentials, headers=origin).status_code == 204
+            token = http.cookies["__Host-drawbridge"]
+            sockets = [
+                await exits.enter_async_context(
+                    websocket(
+                        f"ws://127.0.0.1:{stack.ports.gateway(number)}/connection/websocket",
+                        additional_headers={"Authorization": f"Bearer {token}"},
+                        proxy=None,
+                    )
+                )
+                for number in (1, 2)
+            ]
+            if path == "/session":
+                ended = http.delete(path, headers=origin)
+            else:
+                ended = http.request(
+                    "DELETE",
+                    path,
+                    headers={"Authorization": f"Bearer {token}"},
+                    data={"password": password},
+                )
+        assert ended.status_code == 204, ended.text
+        async with asyncio.timeout(5):
+            for socket_ in sockets:
+                await socket_.wait_closed()
+
+    assert [socket_.close_code for socket_ in sockets] == [3500, 3500]
+    assert stays.codes == []
+
+
 async def test_another_setting_is_a_rolling_restart(stack: Stack) -> None:
     """Gateways one after the other; what does not depend on it stays."""
     before = stack.pids()
     watch = Watch()
     token = stack.token()
     async with stack.sdk(token, watch) as client:
-        await asyncio.to_thread(stack.up, 2, GATEWAY_PING_INTERVAL=20)
+        await asyncio.to_thread(stack.up, 2, LIMITS="load", GATEWAY_PING_INTERVAL=20)
         await client.ready()
         answer = await client.rpc("echo", 1)
 
@@ -329,8 +387,8 @@ def test_down_leaves_nothing(stack: Stack) -> None:
 
     assert (first.returncode, first.stdout) == (0, "Everything is down.\n")
     assert (second.returncode, second.stdout) == (0, "Nothing is up.\n")
-    # The eight parts, two workers, and those of nginx.
-    assert len(members) >= 8 + 2 + (os.cpu_count() or 1)
+    # The nine parts, two workers, and those of nginx.
+    assert len(members) >= 9 + 2 + (os.cpu_count() or 1)
     assert not [pid for pid in members if is_alive(pid)]
     assert not [port for port in all_ports(stack.ports, gateways=3) if is_open(port)]
 

@@ -64,7 +64,7 @@ def test_passwords_are_shown_to_nobody_but_a_terminal(quiet: Embedded) -> None:
 
 def test_what_is_kept_is_for_its_owner(quiet: Embedded) -> None:
     """Keys, users and passwords are nobody else's business."""
-    private = ["server.key", "demo-users.txt", "auth.db", "keys/signing-es256.pem"]
+    private = ["server.key", "demo-users.txt", "auth.db", "keys/sealing.key"]
 
     assert [oct((quiet.local / name).stat().st_mode & 0o777) for name in private] == ["0o600"] * 4
     assert oct(quiet.local.stat().st_mode & 0o777) == "0o700"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,53 +11,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
+from tests.docs.examples.program import Program
 from tests.integration.embedded import Embedded
 
 pytestmark = pytest.mark.integration
-
-EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
-SECONDS = 20
-
-
-class Program:
-    """One running example.
-
-    Args:
-        name: Its file.
-        arguments: Of its command line.
-        directory: Where it runs; ``.local`` is there.
-        variables: Of its environment.
-    """
-
-    def __init__(
-        self, name: str, *arguments: str, directory: Path, variables: dict[str, str]
-    ) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - our own file
-            [sys.executable, str(EXAMPLES / name), *arguments],
-            cwd=directory,
-            env=os.environ | variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def type(self, *lines: str) -> None:
-        """Type lines into it."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("".join(f"{line}\n" for line in lines))
-        self.process.stdin.flush()
-
-    def line(self) -> str:
-        """Wait for the next line it prints."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
-
-    def end(self) -> tuple[int, str, str]:
-        """End its input, and return its status, and what else it printed, to both streams."""
-        said, complained = self.process.communicate(timeout=SECONDS)
-        return self.process.returncode, said, complained
-
 
 Run = Callable[..., Program]
 
@@ -113,6 +67,27 @@ def test_who_is_in_a_room_hears_what_is_said_there(run: Run) -> None:
     for program in (alice, bob):
         status, said, complained = program.end()
         assert (status, said.strip(), complained) == (0, "closed: 1000", "")
+
+
+def test_the_door_of_a_room_is_watched(run: Run) -> None:
+    """Who is here on entering, then who comes and goes."""
+    alice = run("who.py", "garden")
+    assert {alice.line(), alice.line()} == {"alice came", "here: alice"}
+
+    bob = run("who.py", "garden", user="bob")
+    assert alice.line() == "bob came"
+    bob.process.send_signal(signal.SIGINT)
+    assert alice.line() == "bob went"
+
+
+def test_protobuf_carries_the_same_payloads(run: Run) -> None:
+    """Published and read back by the official SDK."""
+    status, said, complained = run("protobuf.py").end()
+
+    assert (status, complained) == (0, "")
+    assert [line.split(" ", 1)[1] for line in said.splitlines()] == [
+        f"{{'number': {number}}}" for number in range(3)
+    ]
 
 
 def test_a_private_message_reaches_its_receiver(run: Run) -> None:

@@ -1,0 +1,57 @@
+"""Tables of figures, on the terminal and in ``docs/performance.md``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+PAGE = Path("docs/performance.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure.
+
+    Args:
+        what: Is measured.
+        figure: What came out.
+        good: Whether that is within the target.
+        target: In words.
+    """
+
+    what: str
+    figure: str
+    good: bool
+    target: str
+
+
+def show(title: str, sections: Sequence[tuple[str, Sequence[Row]]], *, save: bool) -> None:
+    """Print the tables; ``save``: and put them into the page, in place of the earlier ones."""
+    date = datetime.now(UTC).date().isoformat()
+    machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+    lines = [f"## {title}", "", f"Measured on {date}: {machine}.", ""]
+    for name, rows in sections:
+        lines += [f"### {name}", "", "| what | figure | target | |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| {row.what} | {row.figure} | {row.target} | {'' if row.good else 'missed'} |"
+            for row in rows
+        ]
+        lines.append("")
+    text = "\n".join(lines)
+    sys.stdout.write(text)
+    if save:
+        PAGE.write_text(_replaced(PAGE.read_text("utf-8"), f"## {title}\n", text), "utf-8")
+
+
+def _replaced(page: str, heading: str, text: str) -> str:
+    """Return the page with the section of this heading replaced, or appended."""
+    before, found, rest = page.partition(heading)
+    if not found:
+        return f"{page.rstrip()}\n\n{text}"
+    _, following, later = rest.partition("\n## ")
+    return before + text + (f"\n## {later}" if following else "")

@@ -1,0 +1,60 @@
+// One participant in a room, who does what he is told from outside and remembers what he heard.
+//
+// In Node this is the program, and speaks Protobuf: the first line of stdin says where to go, every
+// further one is a sentence to publish; stdout has a line for each event. In a browser the page
+// makes a `Participant` of the SDK's own bundle, and asks it.
+
+class Participant {
+  constructor(Centrifuge, { url, token, channel }, options, { pack, unpack }) {
+    this.client = new Centrifuge(url, { ...options, token });
+    this.room = this.client.newSubscription(channel);
+    this.pack = pack;
+    this.heard = [];
+    this.ends = [];
+    this.room.on("publication", ({ data }) => this.heard.push(unpack(data)));
+    // The first attempt, of the connection and of the subscription, has the code 0.
+    for (const emitter of [this.client, this.room]) {
+      for (const event of ["connecting", "disconnected", "subscribing", "unsubscribed"]) {
+        emitter.on(event, ({ code }) => code !== 0 && this.ends.push(code));
+      }
+    }
+  }
+
+  async arrive() {
+    this.room.subscribe();
+    this.client.connect();
+    await this.room.ready(10_000);
+  }
+
+  // Returns the error's code, or 0 if the sentence was acknowledged.
+  attempt(sentence) {
+    return this.room.publish(this.pack(sentence)).then(
+      () => 0,
+      ({ code }) => code,
+    );
+  }
+}
+
+if (globalThis.process) {
+  const { createInterface } = await import("node:readline");
+  const { Centrifuge } = await import("centrifuge/build/protobuf");
+  const { WebSocket } = await import("ws");
+  const payload = {
+    pack: (value) => new TextEncoder().encode(JSON.stringify(value)),
+    unpack: (bytes) => JSON.parse(new TextDecoder().decode(bytes)),
+  };
+  const tell = (event) => console.log(JSON.stringify(event));
+  const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  const place = JSON.parse((await lines.next()).value);
+  const self = new Participant(Centrifuge, place, { websocket: WebSocket }, payload);
+  self.heard = { push: (sentence) => tell({ heard: sentence }) };
+  self.ends = { push: (code) => tell({ end: code }) };
+  await self.arrive();
+  tell({ code: 0 });
+  for await (const line of lines) tell({ code: await self.attempt(JSON.parse(line)) });
+  process.exit();
+} else {
+  const asIs = (value) => value;
+  globalThis.participate = (Centrifuge, place) =>
+    new Participant(Centrifuge, place, {}, { pack: asIs, unpack: asIs });
+}
