@@ -8,7 +8,7 @@ LOAD_VENV := .venv-load
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services load test lint format docs pictures lock clean
+.PHONY: help run up down services load bench test test-sdk lint format proto docs pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ $(LOAD_VENV)/stamp: requirements/load.txt $(VENV)/stamp-run
 run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8443
 	@exec $(BIN)/python -m infra.embedded
 
-up: $(VENV)/stamp-run ## start the stack: nginx, Redis, Prometheus, GATEWAYS=n (2); again: change or repair it
+up: $(VENV)/stamp-run ## start the stack: nginx, Redis, PostgreSQL, Prometheus, GATEWAYS=n (2); again: change or repair it
 	@GATEWAYS="$(GATEWAYS)" LIMITS="$(LIMITS)" $(BIN)/python -m infra.stack up
 
 down: $(VENV)/stamp-run ## stop the stack
@@ -49,6 +49,10 @@ load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME=
 		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
 		$(BIN)/python -m infra.load
 
+bench: $(VENV)/stamp-dev ## measure into docs/performance.md; FAST=1: a little, and the page is left alone
+	@status=0; for part in bench_auth bench_revocation; do \
+		PYTHONPATH=. $(BIN)/python -m tests.benchmarks.$$part $(if $(FAST),--fast) || status=1; done; exit $$status
+
 services: $(VENV)/stamp-run ## install the programs of the stack and the tests (as root; else say which are missing)
 	@$(BIN)/python -m infra.stack install
 
@@ -57,6 +61,10 @@ test: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests (T=path narrows)
 	@$(BIN)/python -m infra.stack install || true
 	$(BIN)/coverage run -m pytest --durations=10 $(T)
 	$(BIN)/coverage report
+
+test-sdk: $(VENV)/stamp-dev ## run the official Python SDK's own live tests, on ports 8000 and up
+	@$(BIN)/python -m infra.stack install
+	PYTHONPATH=. $(BIN)/python tests/sdk/python/suite.py
 
 lint: $(VENV)/stamp-dev ## style, types and import contracts
 	$(BIN)/ruff check .
@@ -67,6 +75,9 @@ lint: $(VENV)/stamp-dev ## style, types and import contracts
 format: $(VENV)/stamp-dev ## rewrite to the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+proto: $(VENV)/stamp-dev ## generate the Protobuf messages of the client protocol
+	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. ws_gateway/protocol/client.proto
 
 docs: $(VENV)/stamp-dev ## write the generated pages of docs/
 	PYTHONPATH=. $(BIN)/python docs/generate.py
@@ -79,5 +90,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) build/load .local tests/sdk/javascript/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) build/load .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

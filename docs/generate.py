@@ -1,25 +1,40 @@
-"""Writes ``docs/settings.md`` from the two ``Settings`` classes and their docstrings."""
+"""Writes what the code says of itself: ``settings.md``, and the options of ``channels.md``."""
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import fields
 from inspect import getdoc
 from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from auth_service.settings import Settings as AuthSettings
+from auth_service.settings import SECRETS, Settings as AuthSettings
+from ws_gateway.channel_options import ChannelOptions
 from ws_gateway.settings import Settings as GatewaySettings
 
 TARGET = Path(__file__).with_name("settings.md")
+CHANNELS = Path(__file__).with_name("channels.md")
+OPTIONS_BEGIN = "<!-- options: written by make docs -->\n"
+OPTIONS_END = "<!-- end of options -->\n"
 
 HEAD = """\
 # Settings
 
 All settings are environment variables, read once at the start. A wrong, unsafe or unknown one stops
 the start with one line that names it; an empty one counts as none. (Written by `make docs`.)
+"""
+
+AUTH_FILES = f"""\
+For mounted secrets, these name files with the value:
+{", ".join(f"`AUTH_{name.upper()}_FILE`" for name in sorted(SECRETS))}.
+"""
+
+GATEWAY_FILES = """\
+`GATEWAY_REDIS_URL_FILE`, `GATEWAY_REVOCATIONS_KEY_FILE` and `GATEWAY_HMAC_SECRET_FILE` name files
+with the value, for mounted secrets.
 """
 
 EMBEDDED = """\
@@ -36,7 +51,7 @@ the front only if it is set.
 """
 
 
-def descriptions(model: type[BaseModel]) -> dict[str, str]:
+def descriptions(model: type) -> dict[str, str]:
     """Read what the ``Attributes`` section of a docstring says of each field."""
     _, _, section = (getdoc(model) or "").partition("Attributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE)
@@ -80,18 +95,33 @@ def page() -> str:
             HEAD,
             "## The token service\n",
             table("AUTH_", AuthSettings),
-            "`AUTH_DATABASE_URL_FILE` names a file with the value, for a mounted secret.\n",
+            AUTH_FILES,
             "## The gateway\n",
             table("GATEWAY_", GatewaySettings),
-            "`GATEWAY_REDIS_URL_FILE` names a file with the value, for a mounted secret.\n",
+            GATEWAY_FILES,
             EMBEDDED,
         ]
     )
 
 
+def options() -> str:
+    """Build the table of a namespace's options."""
+    told = descriptions(ChannelOptions)
+    rows = [f"| `{field.name}` | {told[field.name]} |" for field in fields(ChannelOptions)]
+    return "\n".join(["| option | what |", "| --- | --- |", *rows]) + "\n"
+
+
+def channels(text: str) -> str:
+    """Put that table where the page of channels has it."""
+    before, _, rest = text.partition(OPTIONS_BEGIN)
+    _, _, after = rest.partition(OPTIONS_END)
+    return f"{before}{OPTIONS_BEGIN}{options()}{OPTIONS_END}{after}"
+
+
 def main() -> int:
-    """Write the page."""
+    """Write the pages."""
     TARGET.write_text(page(), "utf-8")
+    CHANNELS.write_text(channels(CHANNELS.read_text("utf-8")), "utf-8")
     return 0
 
 
