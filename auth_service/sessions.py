@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from auth_service import audit
 from auth_service.audit import AuditEvent
 from auth_service.caller import Caller
 from auth_service.exceptions import InvalidGrant, InvalidScope
+from auth_service.identifiers import new_identifier
 from auth_service.issued import Issued
 from auth_service.metrics import Metrics
 from auth_service.models import Client, User
@@ -143,7 +143,7 @@ class Sessions:
             kind: How it began: a grant type, or ``browser``.
             caller: Who asks.
             auth_time: When the user typed the password, seconds since 1970; now unless given.
-            sid: The session's id, if the caller has to know it; from `new_sid`.
+            sid: The session's id, if the caller has to know it; from `new_identifier`.
 
         Raises:
             InvalidGrant: Since then the user or the client was disabled or deleted, or all of the
@@ -151,7 +151,7 @@ class Sessions:
             StoreUnavailable: The database does not answer.
         """
         now = self._clock()
-        sid = new_sid() if sid is None else sid
+        sid = new_identifier() if sid is None else sid
         standing = await good_standing(connection, user, client)
         if auth_time is not None and auth_time <= standing.user_tokens_after:
             raise InvalidGrant
@@ -612,8 +612,3 @@ def _narrowed(
     if not scopes:
         raise InvalidScope("nothing is left of the scope")
     return scopes
-
-
-def new_sid() -> str:
-    """Make the id of a session: 128 random bits."""
-    return secrets.token_urlsafe(16)

@@ -7,7 +7,6 @@ python-jose signs and verifies; what it would accept too kindly is refused befor
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from jose import jwt
 
 from auth_service.compact_jws import claimed_text, claimed_time, parse
 from auth_service.exceptions import InvalidToken, TokenRefused
+from auth_service.identifiers import new_identifier
 from auth_service.keys import KeySource
 from auth_service.models import parse_scope
 
@@ -127,7 +127,7 @@ class AccessTokens:
             name: The user's name, which others see in ``info``; None for a service.
         """
         issued_at = max(int(now), after + 1)
-        jti = secrets.token_urlsafe(16)
+        jti = new_identifier()
         claims: dict[str, object] = {
             "iss": self._issuer,
             "aud": [self._audience],

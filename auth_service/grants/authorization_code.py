@@ -12,9 +12,10 @@ from auth_service.audit import AuditEvent
 from auth_service.caller import Caller
 from auth_service.exceptions import InvalidGrant, InvalidRequest
 from auth_service.grants.base import require_grant, still_granted
+from auth_service.identifiers import new_identifier
 from auth_service.issued import Issued
 from auth_service.models import Client
-from auth_service.sessions import Sessions, new_sid
+from auth_service.sessions import Sessions
 from auth_service.store import authorization_codes, users
 from auth_service.store.authorization_codes import AuthorizationCode
 from auth_service.store.database import Database
@@ -68,7 +69,7 @@ class AuthorizationCodeGrant:
             raise InvalidRequest("code_verifier has 43 to 128 unreserved characters")
         if len(code) > _MAX_CODE_CHARACTERS:
             raise InvalidGrant("the code is not valid")
-        code_hash, sid = hash_code(code), new_sid()
+        code_hash, sid = hash_code(code), new_identifier()
         # One transaction: if anything fails before its end, the code is still good.
         async with self._database.write() as connection:
             found = await authorization_codes.use(

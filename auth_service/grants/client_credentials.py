@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from auth_service.caller import Caller
 from auth_service.exceptions import InvalidScope, UnauthorizedClient
 from auth_service.grants.base import require_grant
+from auth_service.identifiers import new_identifier
 from auth_service.issued import Issued
 from auth_service.metrics import Metrics
 from auth_service.models import CLIENT_PREFIX, Client, parse_scope
-from auth_service.sessions import new_sid
 from auth_service.tokens import AccessTokens
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class ClientCredentialsGrant:
             sub=sub,
             client_id=client.id,
             scopes=scopes,
-            sid=new_sid(),
+            sid=new_identifier(),
             now=self._clock(),
             after=client.tokens_after,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, exists, insert, select, update
@@ -10,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.exceptions import UsernameTaken
+from auth_service.identifiers import new_identifier
 from auth_service.models import User, Username
 from auth_service.store.tables import USERS
 
@@ -51,7 +51,7 @@ async def add(
             two at the same moment one wins. The transaction is spoilt then.
     """
     user = User(
-        id=secrets.token_urlsafe(16),
+        id=new_identifier(),
         username=name.shown,
         password_hash=password_hash,
         scopes=frozenset(scope.split()),
