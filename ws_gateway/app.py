@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,8 @@ from ws_gateway.broker.base import Broker
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.broker.redis import RedisBroker
 from ws_gateway.exceptions import ConfigurationError
+from ws_gateway.fallbacks.emulation import Emulation
+from ws_gateway.fallbacks.redis_relay import RedisRelay
 from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.hooks import Hooks, load_hooks
 from ws_gateway.metrics import Metrics
@@ -36,7 +39,9 @@ from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
 from ws_gateway.revocations.stream import StreamReader
-from ws_gateway.routes import health, page, websocket
+from ws_gateway.routes import emulation, health, http_stream, page, sse, websocket
+from ws_gateway.routes.cross_origin import CrossOrigin
+from ws_gateway.routes.door import Door
 from ws_gateway.session import SessionLimits
 from ws_gateway.settings import PREFIX, REDIS, Settings
 from ws_gateway.streams import StreamLimits
@@ -60,6 +65,7 @@ class Gateway:
         metrics: What it counts.
         unauthenticated: The sockets that have not said who they are.
         revocations: The logs that are followed, by issuer.
+        emulation: The connections without WebSockets; None where there may be none.
     """
 
     settings: Settings
@@ -68,6 +74,7 @@ class Gateway:
     metrics: Metrics
     unauthenticated: UnauthenticatedSockets
     revocations: Mapping[str, RevocationLog]
+    emulation: Emulation | None = None
 
     def conditions(self) -> dict[str, bool]:
         """Say what readiness depends on."""
@@ -164,17 +171,22 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         limit=settings.max_unauthenticated,
         limit_per_address=settings.max_unauthenticated_per_address,
     )
+    emulated = _make_emulation(settings, node, broker, metrics)
     await node.start()
+    if emulated is not None:
+        await emulated.start()
     work = [asyncio.create_task(follower.run()) for follower in followers]
     work.append(asyncio.create_task(_load_keys(verifier)))
     if settings.insecure:
         work.append(asyncio.create_task(_warn()))
     try:
-        yield Gateway(settings, node, verifier, metrics, unauthenticated, logs)
+        yield Gateway(settings, node, verifier, metrics, unauthenticated, logs, emulated)
     finally:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+        if emulated is not None:
+            await emulated.stop()
         await node.stop()
         await verifier.aclose()
 
@@ -188,6 +200,30 @@ def _make_broker(settings: Settings, metrics: Metrics) -> tuple[Broker, Presence
     except ValueError as error:
         raise ConfigurationError(f"{PREFIX}REDIS_URL: {error}") from None
     return broker, RedisPresence(broker.commands, ttl=settings.presence_ttl_seconds, users=users)
+
+
+def _make_emulation(
+    settings: Settings, node: Node, broker: Broker, metrics: Metrics
+) -> Emulation | None:
+    if not (settings.http_stream or settings.sse):
+        return None
+    relay = None
+    if settings.redis_url is not None and isinstance(broker, RedisBroker):
+        url = settings.redis_url.get_secret_value()
+        relay = over_redis = RedisRelay(Endpoint(url), commands=broker.commands)
+        metrics.counter(
+            "gateway_emulation_malformed",
+            "Messages between gateways that were dropped.",
+            lambda: over_redis.malformed,
+        )
+    made = Emulation(node.id, relay)
+    metrics.gauges_by(
+        "transport",
+        "gateway_fallback_connections",
+        "Open connections without WebSockets.",
+        lambda: made.sessions.kinds,
+    )
+    return made
 
 
 def _load_hooks(settings: Settings) -> Hooks | None:
@@ -281,13 +317,11 @@ def create_app(gateway: Gateway) -> FastAPI:
     """Make the application for clients."""
     app = FastAPI(title="Drawbridge gateway", version=__version__, openapi_url=None)
     app.state.verifier = gateway.verifier
-    app.include_router(
-        websocket.create_router(
-            node=gateway.node,
-            unauthenticated=gateway.unauthenticated,
-            query_token=gateway.settings.query_token,
-        )
-    )
+    door = Door(gateway.node, gateway.unauthenticated)
+    query_token = gateway.settings.query_token
+    app.include_router(websocket.create_router(door=door, query_token=query_token))
+    if gateway.emulation is not None:
+        _include_fallbacks(app, gateway, door, gateway.emulation)
     app.include_router(page.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
@@ -297,6 +331,33 @@ def create_app(gateway: Gateway) -> FastAPI:
         )
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     return app
+
+
+def _include_fallbacks(app: FastAPI, gateway: Gateway, door: Door, emulated: Emulation) -> None:
+    settings, origins = gateway.settings, gateway.verifier.origins
+    outcomes: Counter[str] = Counter()
+    methods: dict[str, Sequence[str]] = {emulation.PATH: emulation.METHODS}
+    for kind, wanted in ((http_stream, settings.http_stream), (sse, settings.sse)):
+        if wanted:
+            methods[kind.PATH] = kind.METHODS
+            app.include_router(
+                kind.create_router(door=door, emulation=emulated, query_token=settings.query_token)
+            )
+    app.include_router(
+        emulation.create_router(
+            emulation=emulated,
+            origins=origins,
+            max_bytes=settings.max_message_bytes,
+            outcomes=outcomes,
+        )
+    )
+    app.add_middleware(CrossOrigin, methods=methods, origins=origins)
+    gateway.metrics.counters_by(
+        "result",
+        "gateway_emulation_requests",
+        "Requests that brought commands, by their outcome.",
+        outcomes.copy,
+    )
 
 
 def create_internal_app(gateway: Gateway) -> FastAPI:
@@ -342,7 +403,7 @@ class _RefusalCounter:
     async def __call__(self, connection: HTTPConnection, error: Exception) -> PlainTextResponse:
         if not isinstance(error, HTTPException):
             raise TypeError("registered for HTTPException only") from error
-        if connection.scope["type"] == "websocket":
+        if connection.scope["type"] == "websocket" or connection.scope["path"] in _HANDSHAKES:
             self._metrics.handshakes.labels(_RESULTS.get(error.status_code, "error")).inc()
             reason = getattr(error.__cause__ and error.__cause__.__cause__, "reason", "")
             logger.info(
@@ -357,10 +418,13 @@ class _RefusalCounter:
         return PlainTextResponse(error.detail, error.status_code, error.headers)
 
 
+_HANDSHAKES = {http_stream.PATH, sse.PATH}
 _RESULTS = {
     400: "bad_request",
     401: "unauthorized",
     403: "forbidden",
+    405: "bad_request",
+    413: "bad_request",
     429: "rate_limited",
     503: "over_capacity",
 }

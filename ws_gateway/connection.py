@@ -87,6 +87,8 @@ class Connection(Writer):
         token_allowed: Whether ``connect`` may bring a token.
         guest_allowed: Whether it may be a guest, where guests are allowed; not with a bad cookie.
         frame_pings: The client asked for WebSocket pings.
+        emulated: The id by which requests of its own kind bring the client's commands, where the
+            transport carries only what the server says; empty where it carries both.
         authenticated: Called once, when it is known who this is or when the connection ends
             without that.
 
@@ -100,6 +102,7 @@ class Connection(Writer):
         "_attached",
         "_authenticated",
         "_bucket",
+        "_emulated",
         "_inbox",
         "_inbox_bytes",
         "_opened",
@@ -123,6 +126,7 @@ class Connection(Writer):
         token_allowed: bool = True,
         guest_allowed: bool = True,
         frame_pings: bool = False,
+        emulated: str = "",
         authenticated: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(transport, node.flusher, node.write_limits)
@@ -142,6 +146,7 @@ class Connection(Writer):
             guest_allowed=guest_allowed and node.guests,
             frame_pings=frame_pings,
             pings_seen=transport.frame_pings,
+            repeats=bool(emulated),
         )
         self._opened = now
         self._attached = False
@@ -149,6 +154,7 @@ class Connection(Writer):
         self._bucket = node.command_rate.bucket()
         self._user_bucket: Bucket | None = None
         self._authenticated = authenticated
+        self._emulated = emulated
         self._task: asyncio.Task[None] | None = None
         self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
@@ -505,6 +511,7 @@ class Connection(Writer):
             subs={name: self._with_grant(name, result) for name, result in results.items()} or None,
             ping=_whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
             pong=session.pings,
+            session=self._emulated,
             node=node.id,
         )
 

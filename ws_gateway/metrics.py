@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter as CounterMetric, Gauge, Histogram
 from prometheus_client.core import (
@@ -18,6 +19,10 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
+
+_Kind = type[CounterMetricFamily] | type[GaugeMetricFamily]
+ReadLabelled = Callable[[], Mapping[Any, float]]
+"""Returns a number for each value of the label."""
 
 _CONNECTION_BUCKETS = (1, 10, 60, 300, 900, 3600, 14400, 86400)
 
@@ -68,9 +73,16 @@ class Metrics:
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self.counters: dict[str, tuple[str, Callable[[], float]]] = {}
         self.histograms: dict[str, tuple[str, Buckets]] = {}
+        self.labelled: dict[str, tuple[_Kind, str, str, ReadLabelled]] = {}
+        for name, label, text, counts in (
+            ("messages_received", "type", "Commands received.", self.messages_received),
+            ("disconnects", "code", "Ended connections by close code.", self.disconnects),
+            ("command_errors", "code", "Failed commands by error code.", self.command_errors),
+        ):
+            self.counters_by(label, f"gateway_{name}", text, counts.copy)
         self.handshakes = CounterMetric(
             "gateway_handshakes",
-            "WebSocket handshakes by their outcome.",
+            "Handshakes of all transports by their outcome.",
             ["result"],
             registry=registry,
         )
@@ -100,6 +112,14 @@ class Metrics:
         """Add a histogram that is read when it is scraped."""
         self.histograms[name] = text, buckets
 
+    def gauges_by(self, label: str, name: str, text: str, read: ReadLabelled) -> None:
+        """Add a gauge with a label, whose values are bounded."""
+        self.labelled[name] = GaugeMetricFamily, label, text, read
+
+    def counters_by(self, label: str, name: str, text: str, read: ReadLabelled) -> None:
+        """Add a counter with a label, whose values are bounded."""
+        self.labelled[name] = CounterMetricFamily, label, text, read
+
     def describe(self) -> Iterator[Metric]:
         """Nothing: what is collected is only known when it is."""
         return iter(())
@@ -116,12 +136,8 @@ class Metrics:
         yield CounterMetricFamily(
             "gateway_messages_sent", "Publications delivered.", value=self.messages_sent
         )
-        for name, label, text, counts in (
-            ("messages_received", "type", "Commands received.", self.messages_received),
-            ("disconnects", "code", "Ended connections by close code.", self.disconnects),
-            ("command_errors", "code", "Failed commands by error code.", self.command_errors),
-        ):
-            family = CounterMetricFamily(f"gateway_{name}", text, labels=[label])
-            for value, count in counts.items():
-                family.add_metric([str(value)], count)
+        for name, (kind, label, text, labelled) in self.labelled.items():
+            family = kind(name, text, labels=[label])
+            for label_value, number in labelled().items():
+                family.add_metric([str(label_value)], number)
             yield family

@@ -42,6 +42,9 @@ A WebSocket route calls it instead of accepting. It answers 101, makes the conne
 it. If the client has gone meanwhile, it does nothing and returns False.
 """
 
+CUT = "drawbridge.cut"
+"""The ASGI scope extension of plain requests: ``cut()`` ends the socket without any waiting."""
+
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
 REQUEST_SECONDS = 10.0
@@ -139,6 +142,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {CUT: self.transport.abort}  # type: ignore[dict-item]  # as any server may
         self._in_head = True
         self._deadlines.start(self)
 

@@ -135,6 +135,9 @@ class Settings(BaseModel):
             on loopback listeners only.
         trusted_proxies: Addresses and networks whose `X-Forwarded-For` is believed.
         query_token: Accept ``?access_token=``; every hop's log will hold tokens then.
+        http_stream: Serve `/connection/http_stream`, for clients that no WebSocket gets through to.
+        sse: Serve `/connection/sse`, for those that not even that does; browsers put a credential
+            into its URL.
         drain_seconds: Over how long connections are asked to leave on SIGTERM.
         connect_timeout_seconds: For a connection's first command.
         expiry_grace_seconds: For a refresh after a token's ``exp``.
@@ -187,6 +190,8 @@ class Settings(BaseModel):
     insecure: bool = False
     trusted_proxies: Networks = ()
     query_token: bool = False
+    http_stream: bool = False
+    sse: bool = False
     drain_seconds: float = Field(default=20, ge=0, le=3600)
     connect_timeout_seconds: Seconds = 10
     expiry_grace_seconds: float = Field(default=25, ge=0, le=3600)
