@@ -9,7 +9,9 @@ from pathlib import Path
 from infra.stack import programs
 
 FOLDER = Path(__file__).parents[1] / "sdk" / "javascript"
-BUNDLE = FOLDER / "node_modules" / "centrifuge" / "dist" / "centrifuge.js"
+_DIST = FOLDER / "node_modules" / "centrifuge" / "dist"
+BUNDLE = _DIST / "centrifuge.js"
+BUNDLE_PROTOBUF = _DIST / "centrifuge.protobuf.js"
 _LOCK = FOLDER / "package-lock.json"
 # What is installed is known by the lock it was installed from.
 _STAMP = FOLDER / "node_modules" / ".installed-from"

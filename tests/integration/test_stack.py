@@ -26,11 +26,20 @@ from centrifuge import (
 from typing_extensions import override
 from websockets.asyncio.client import connect as websocket
 
+from infra.stack.exceptions import StackError
+from tests.integration.browser import chromium
+from tests.integration.room import END, InChromium, Speaker, enter, hears_the_end
+from tests.integration.sdk_javascript import install
 from tests.integration.stack import Stack, all_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
-HASTE = {"GATEWAY_DRAIN_SECONDS": "1"}
+HASTE = {"GATEWAY_DRAIN_SECONDS": "1", "GATEWAY_HTTP_STREAM": "1", "GATEWAY_SSE": "1"}
+
+ROOM = "room:fallbacks"
+SENTENCES = 15
+# The SDK on a request whose connection was lost: time-out, transport closed, connection closed.
+LOST = (1, 2, 11)
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +269,93 @@ def test_no_secret_is_in_any_file_of_the_stack(stack: Stack) -> None:
 
     assert len([path for path in files if path.suffix == ".log"]) >= 8
     assert guilty == []
+
+
+def counted(stack: Stack, gateway: int, name: str) -> float:
+    """Read a series of a gateway; 0 if there is none yet."""
+    try:
+        return stack.metric(stack.ports.gateway_internal(gateway), name)
+    except LookupError:
+        return 0
+
+
+async def until_all_have(participants: list[InChromium], sentence: str) -> None:
+    """Wait until everybody has heard it."""
+    async with asyncio.timeout(30):
+        for participant in participants:
+            while sentence not in await participant.heard():  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.02)
+
+
+async def test_the_sdk_talks_on_when_a_gateway_is_killed(stack: Stack) -> None:
+    """In every transport and encoding, what was acknowledged once, in one order, without a gap.
+
+    Requests reach both gateways, whichever has the connection. No token and no session is in any
+    log afterwards, though one of the transports has a token in its URL.
+    """
+    kinds = [("http_stream", False), ("sse", False), ("http_stream", True)]
+    token = stack.token()
+    try:
+        await asyncio.to_thread(install)
+        async with chromium() as browser:
+            context = await browser.new_context(ignore_https_errors=True, bypass_csp=True)
+            page = await context.new_page()
+            await page.goto(f"{stack.url}/login")
+            participants = []
+            for number, (kind, protobuf) in enumerate(kinds):
+                place = {
+                    "url": [{"transport": kind, "endpoint": f"{stack.url}/connection/{kind}"}],
+                    "token": token,
+                    "channel": ROOM,
+                    "protobuf": protobuf,
+                }
+                participants.append(await enter(page, f"{number}", place))
+            used = [
+                await participant.ask("return participant.client._transport.name()")
+                for participant in participants
+            ]
+            session = "return participant.client._session"
+            sessions = [str(await participant.ask(session)) for participant in participants]
+            homes = {
+                str(await participant.ask("return participant.client._node"))
+                for participant in participants
+            }
+            speakers = [
+                Speaker(f"{number}:", each, LOST) for number, each in enumerate(participants)
+            ]
+
+            await asyncio.gather(*(speaker.say(SENTENCES) for speaker in speakers))
+            taken = [
+                counted(stack, number, 'gateway_emulation_requests_total{result="ok"}')
+                for number in (1, 2)
+            ]
+            os.kill(stack.pids()["ws-gateway-1"], signal.SIGKILL)
+            await asyncio.gather(*(speaker.say(SENTENCES) for speaker in speakers))
+            sessions += [str(await participant.ask(session)) for participant in participants]
+            while await participants[0].attempt(END):
+                pass
+            await until_all_have(participants, END)
+            heard = [await hears_the_end(participant) for participant in participants]
+            ends = [await participant.ends() for participant in participants]
+    except (FileNotFoundError, StackError) as error:
+        pytest.fail(str(error))
+    finally:
+        stack.up(2, LIMITS="load")
+
+    assert used == ["http_stream", "sse", "http_stream"]
+    assert min(taken) > 0
+    assert len(homes) == 2 or any(ends)
+    assert heard[1:] == heard[:1] * 2
+    assert len(heard[0]) == len(set(heard[0]))
+    for number, speaker in enumerate(speakers):
+        said = set(speaker.acknowledged)
+        own = [sentence for sentence in heard[0] if sentence.startswith(f"{number}:")]
+        assert [sentence for sentence in own if sentence in said] == speaker.acknowledged
+    logs = "".join(path.read_text("utf-8", "replace") for path in stack.local.rglob("*.log"))
+    assert "/connection/sse" in logs
+    assert token not in logs
+    assert token.split(".")[1][:40] not in logs
+    assert not [session for session in sessions if session in logs]
 
 
 def test_the_dead_are_raised(stack: Stack) -> None:
