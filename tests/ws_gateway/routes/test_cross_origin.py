@@ -101,7 +101,7 @@ async def test_names_of_headers_that_are_none_are_not_echoed(
 ) -> None:
     """They would be put into our answer."""
     answer = await http.options(
-        "/shared", headers={"Origin": PAGE, ASKED: wanted.encode("latin-1")}
+        "/shared", headers=[(b"Origin", PAGE.encode()), (ASKED.encode(), wanted.encode("latin-1"))]
     )
 
     assert answer.status_code == 204
