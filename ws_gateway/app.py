@@ -158,10 +158,13 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         max_message_bytes=settings.max_message_bytes,
         command_rate=Rate(settings.commands_per_second, settings.commands_burst),
         user_command_rate=Rate(settings.user_commands_per_second, settings.user_commands_burst),
+        compression_min_bytes=settings.compression_min_bytes,
         version=f"drawbridge {__version__}",
         loop=asyncio.get_running_loop(),
         revoked=verifier.revoked,
     )
+    if settings.compression:
+        _count_compression(metrics, node)
     followers = _make_followers(settings, logs)
     for issuer in verifier.issuers:
         if issuer.issuer in logs:
@@ -224,6 +227,17 @@ def _make_emulation(
         lambda: made.sessions.kinds,
     )
     return made
+
+
+def _count_compression(metrics: Metrics, node: Node) -> None:
+    metrics.counter(
+        "gateway_compression_input_bytes",
+        "Bytes of messages that were compressed, each once for all who read it.",
+        lambda: node.deflater.bytes_in,
+    )
+    metrics.counter(
+        "gateway_compression_output_bytes", "To how many.", lambda: node.deflater.bytes_out
+    )
 
 
 def _load_hooks(settings: Settings) -> Hooks | None:
@@ -319,7 +333,11 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.state.verifier = gateway.verifier
     door = Door(gateway.node, gateway.unauthenticated)
     query_token = gateway.settings.query_token
-    app.include_router(websocket.create_router(door=door, query_token=query_token))
+    app.include_router(
+        websocket.create_router(
+            door=door, query_token=query_token, deflate=gateway.settings.compression
+        )
+    )
     if gateway.emulation is not None:
         _include_fallbacks(app, gateway, door, gateway.emulation)
     app.include_router(page.create_router())

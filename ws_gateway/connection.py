@@ -667,6 +667,16 @@ class Connection(Writer):
         )
 
 
+class DeflatingConnection(Connection):
+    """One whose client reads compressed messages."""
+
+    __slots__ = ()
+
+    @override
+    def send(self, frame: bytes) -> None:
+        super().send(self.node.deflater.shrink(frame))
+
+
 def _kind(result: SubscribeResult) -> SubscriptionKind:
     return SubscriptionKind.POSITIONED if result.positioned else SubscriptionKind.PLAIN
 

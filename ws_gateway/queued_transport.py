@@ -29,6 +29,7 @@ class QueuedTransport:
     """
 
     frame_pings = False
+    deflates = False  # where the server does, it does so by itself
     batch_bytes = 0
     """How many bytes of messages are sent at once; at least one message is."""
 

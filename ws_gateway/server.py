@@ -28,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from ws_gateway import extensions
 from ws_gateway.deadlines import Deadlines, Expiring
 from ws_gateway.frames import FrameParser
 from ws_gateway.sockets import OpenConnection, Socket
@@ -35,7 +36,7 @@ from ws_gateway.sockets import OpenConnection, Socket
 logger = logging.getLogger(__name__)
 
 TAKE_OVER = "drawbridge.take_over"
-"""The ASGI scope extension: ``take_over(open_connection, subprotocol, max_message_bytes)``.
+"""The ASGI scope extension ``take_over(open_connection, subprotocol, max_message_bytes, deflate)``.
 
 A WebSocket route calls it instead of accepting. It answers 101, makes the connection by
 ``open_connection(transport)`` and returns True; from then on the route has nothing to do with
@@ -347,7 +348,11 @@ class Handshake(asyncio.Protocol):
             self._transport.close()
 
     def _take_over(
-        self, open_connection: OpenConnection, subprotocol: str | None, max_message_bytes: int
+        self,
+        open_connection: OpenConnection,
+        subprotocol: str | None,
+        max_message_bytes: int,
+        deflate: bool = False,
     ) -> bool:
         transport = self._transport
         if self._answered or transport is None or transport.is_closing():
@@ -364,10 +369,14 @@ class Handshake(asyncio.Protocol):
         ]
         if subprotocol is not None:
             head.append(b"sec-websocket-protocol: " + subprotocol.encode())
+        agreed = self._agree_to_deflate() if deflate else None
+        if agreed is not None:
+            head.append(b"sec-websocket-extensions: " + agreed.encode())
         transport.write(b"\r\n".join([*head, b"", b""]))
         socket = Socket(
             transport,
-            FrameParser(max_message_bytes),
+            FrameParser(max_message_bytes, inflates=agreed is not None),
+            deflates=agreed is not None,
             closing=closing_sockets(self._state),
             lingering=_lingering(self._state),
         )
@@ -378,6 +387,10 @@ class Handshake(asyncio.Protocol):
         if self._early:
             socket.data_received(bytes(self._early))
         return True
+
+    def _agree_to_deflate(self) -> str | None:
+        values = _values(self._scope, b"sec-websocket-extensions")
+        return extensions.agree(value.decode("latin-1") for value in values)
 
     @override
     def data_received(self, data: bytes) -> None:

@@ -138,6 +138,8 @@ class Settings(BaseModel):
         http_stream: Serve `/connection/http_stream`, for clients that no WebSocket gets through to.
         sse: Serve `/connection/sse`, for those that not even that does; browsers put a credential
             into its URL.
+        compression: Agree to WebSocket clients' offers of permessage-deflate.
+        compression_min_bytes: Smaller messages are not compressed.
         drain_seconds: Over how long connections are asked to leave on SIGTERM.
         connect_timeout_seconds: For a connection's first command.
         expiry_grace_seconds: For a refresh after a token's ``exp``.
@@ -192,6 +194,8 @@ class Settings(BaseModel):
     query_token: bool = False
     http_stream: bool = False
     sse: bool = False
+    compression: bool = False
+    compression_min_bytes: int = Field(default=512, ge=64, le=2**24)
     drain_seconds: float = Field(default=20, ge=0, le=3600)
     connect_timeout_seconds: Seconds = 10
     expiry_grace_seconds: float = Field(default=25, ge=0, le=3600)

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from ws_gateway.admission import UnauthenticatedSockets
 from ws_gateway.bearer import Admission, OAuth2WebSocketPasswordBearer, Source
-from ws_gateway.connection import Connection
+from ws_gateway.connection import Connection, DeflatingConnection
 from ws_gateway.exceptions import HandshakeRejected
 from ws_gateway.node import Node
 from ws_gateway.protocol.codec import Codec
@@ -55,7 +55,8 @@ class Entry:
         release, self._release = self._release, None
         admission = self._admission
         self._node.metrics.handshakes.labels("ok").inc()
-        return Connection(
+        kind = DeflatingConnection if transport.deflates else Connection
+        return kind(
             transport,
             node=self._node,
             codec=codec,

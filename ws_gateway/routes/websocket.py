@@ -20,12 +20,13 @@ logger = logging.getLogger(__name__)
 PATH = "/connection/websocket"
 
 
-def create_router(*, door: Door, query_token: bool) -> APIRouter:
+def create_router(*, door: Door, query_token: bool, deflate: bool = False) -> APIRouter:
     """Make the route.
 
     Args:
         door: Lets clients in.
         query_token: Accept ``?access_token=``.
+        deflate: Agree to compressed messages.
     """
     router = APIRouter()
     bearer = make_bearer(query_token=query_token)
@@ -44,7 +45,7 @@ def create_router(*, door: Door, query_token: bool) -> APIRouter:
             take_over = websocket.scope.get("extensions", {}).get(TAKE_OVER)
             if take_over is not None:
                 limit = door.node.max_message_bytes
-                take_over(open_connection, admission.subprotocol, limit)
+                take_over(open_connection, admission.subprotocol, limit, deflate)
             else:
                 await websocket.accept(subprotocol=admission.subprotocol)
                 await asgi.run(websocket, open_connection)

@@ -7,13 +7,14 @@ import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from pydantic import SecretStr
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
 
 from tests.ws_gateway import hmac_backend
 from tests.ws_gateway.routes.front import ORIGIN, Front, Issuer, bearer, cookie
@@ -511,6 +512,91 @@ class TestAdmission:
         await session.send("x" * 1025)
 
         assert await closed(session) == 1009
+
+
+class TestCompression:
+    """``GATEWAY_COMPRESSION``: permessage-deflate, which browsers and this client always offer."""
+
+    TEXT = "word " * 400
+
+    @pytest.fixture
+    async def compressing(
+        self, make_front: Callable[..., Awaitable[Front]], tmp_path: Path
+    ) -> Front:
+        """A gateway that agrees to it."""
+        channels = tmp_path / "open.toml"
+        channels.write_text(
+            "[without_namespace]\n"
+            "allow_subscribe_for_client = true\nallow_publish_for_client = true\n"
+        )
+        return await make_front(compression=True, channels_file=channels)
+
+    async def test_it_is_off_unless_switched_on(self, front: Front, issuer: Issuer) -> None:
+        """It costs time, and memory in clients."""
+        async with await front.connect(bearer(issuer.mint())) as session:
+            assert session.response is not None
+            assert "Sec-WebSocket-Extensions" not in session.response.headers
+
+    async def test_a_publication_is_compressed_once_for_all(
+        self, compressing: Front, issuer: Issuer
+    ) -> None:
+        """And read by each; who does not want it gets the same as it is."""
+        node = compressing.gateway.node
+        async with AsyncExitStack() as stack:
+            sessions = [
+                await stack.enter_async_context(
+                    await connect(
+                        compressing.url(),
+                        additional_headers=[bearer(issuer.mint())],
+                        compression=compression,
+                        proxy=None,
+                    )
+                )
+                for compression in ("deflate", "deflate", None)
+            ]
+            for session in sessions:
+                await ask(session, connect={})
+                await ask(session, id=2, subscribe={"channel": "news"})
+            before = node.deflater.bytes_in
+            publish = {"id": 3, "publish": {"channel": "news", "data": self.TEXT}}
+            await sessions[0].send(json.dumps(publish))
+            heard = [json.loads(await session.recv()) for session in sessions[1:]]
+            extensions = [
+                session.response.headers.get("Sec-WebSocket-Extensions")
+                for session in sessions
+                if session.response is not None
+            ]
+
+        assert [message["push"]["pub"]["data"] for message in heard] == [self.TEXT] * 2
+        assert extensions[1:] == [
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            None,
+        ]
+        assert 0 < node.deflater.bytes_in - before < 2 * len(self.TEXT)
+        assert node.deflater.bytes_out < node.deflater.bytes_in / 5
+
+    async def test_a_bomb_is_too_big(
+        self, compressing: Front, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """W12: by what it is inflated to."""
+        monkeypatch.setattr(server, "_LINGER_SECONDS", 0.01)
+        session = await compressing.connect(bearer(issuer.mint()))
+        await session.send("A" * 10_000_000)
+
+        assert await closed(session) == 1009
+
+    @pytest.mark.parametrize("offer", ["permessage-deflate; server_max_window_bits=8", "foo; bar"])
+    async def test_an_offer_that_cannot_be_met_is_passed_over(
+        self, compressing: Front, issuer: Issuer, offer: str
+    ) -> None:
+        """W29: the socket opens without."""
+        headers = [bearer(issuer.mint()), ("Sec-WebSocket-Extensions", offer)]
+        async with await connect(
+            compressing.url(), additional_headers=headers, compression=None, proxy=None
+        ) as session:
+            assert session.response is not None
+            assert "Sec-WebSocket-Extensions" not in session.response.headers
+            assert "connect" in await ask(session, connect={})
 
 
 class TestGuests:
