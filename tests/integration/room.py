@@ -13,7 +13,6 @@ from tests.integration.sdk_javascript import BUNDLE, BUNDLE_PROTOBUF, FOLDER
 
 PARTICIPANT = FOLDER / "participant.mjs"
 TEMPORARY = 100
-END = "the end"
 RETRY_SECONDS = 0.05
 
 
@@ -64,7 +63,7 @@ async def enter(page: Page, name: str, place: Mapping[str, object]) -> InChromiu
         place: What the participant is told: ``url``, ``token``, ``channel`` and ``protobuf``.
     """
     protobuf = bool(place.get("protobuf"))
-    sdk = "CentrifugeProtobuf" if protobuf else "Centrifuge"
+    sdk = "CentrifugeProtobuf" if protobuf else "CentrifugeJSON"
     if not await page.evaluate("(sdk) => sdk in globalThis", sdk):
         # Both bundles give the same name to what they have.
         await page.add_script_tag(path=BUNDLE_PROTOBUF if protobuf else BUNDLE)
@@ -108,9 +107,9 @@ class Speaker:
             await self.say(1)
 
 
-async def hears_the_end(participant: Participant) -> list[str]:
-    """Return what somebody has heard, once he has heard the last sentence."""
+async def hears(participant: Participant, last: str) -> list[str]:
+    """Return what somebody has heard, up to a sentence that is waited for."""
     async with asyncio.timeout(20):
-        while END not in (heard := await participant.heard()):  # noqa: ASYNC110 - other processes
+        while last not in (heard := await participant.heard()):  # noqa: ASYNC110 - other processes
             await asyncio.sleep(0.02)
-    return heard
+    return heard[: heard.index(last) + 1]

@@ -30,12 +30,11 @@ from tests.integration.browser import chromium
 from tests.integration.embedded import ask
 from tests.integration.gateways import Gateway, Issuer
 from tests.integration.room import (
-    END,
     PARTICIPANT,
     Participant,
     Speaker,
     enter,
-    hears_the_end,
+    hears,
 )
 from tests.integration.sdk_javascript import install
 from tests.redis_server import RedisServer
@@ -43,6 +42,7 @@ from tests.redis_server import RedisServer
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 CHANNEL = "kept:mixed"
+END = "the end"
 # Every write is on the disk before it is acknowledged.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 SENTENCES = 20
@@ -357,7 +357,7 @@ async def test_a_mixed_room_hears_the_same_through_a_restart_of_redis(
             await speaker.say(SENTENCES)
         assert await participants[0].attempt(END) == 0
 
-        heard = [await hears_the_end(participant) for participant in participants]
+        heard = [await hears(participant, END) for participant in participants]
         ends = [await participant.ends() for participant in participants]
 
     assert heard[1:] == heard[:1] * (len(participants) - 1)
