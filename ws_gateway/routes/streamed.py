@@ -102,6 +102,7 @@ class StreamedConnection(Response):
             session = sessions.add(transport, kind=self._kind, origin=page_of(scope["headers"]))
             try:
                 connection = entry.open(transport, self._codec, emulated=session)
+                transport.receiver = connection
                 connection.receive(self._message, binary=self._codec.binary)
                 await transport.run(connection, transport.gone())
             finally:

@@ -285,20 +285,25 @@ async def test_pings_are_answered_by_requests(
     assert end == {"push": {"disconnect": {"code": 3012, "reason": "no pong"}}}
 
 
+@pytest.mark.parametrize("path", [PATH, "/connection/sse"])
 async def test_a_client_that_stops_reading_is_cut(
-    make_front: Callable[..., Awaitable[Front]], issuer: Issuer, tmp_path: Path
+    make_front: Callable[..., Awaitable[Front]], issuer: Issuer, tmp_path: Path, path: str
 ) -> None:
     """Past its bounds, while the others of the channel go on."""
     channels = tmp_path / "streamed.toml"
     channels.write_text(CHANNELS)
     front = await make_front(
-        http_stream=True, channels_file=channels, max_queue_bytes=65_536, max_stall_seconds=60
+        http_stream=True,
+        sse=True,
+        channels_file=channels,
+        max_queue_bytes=65_536,
+        max_stall_seconds=60,
     )
     node = front.gateway.node
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port, limit=1024)
     body = b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"news"}}'
     name, token = bearer(issuer.mint())
-    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{name}: {token}\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{name}: {token}\r\nContent-Length: {len(body)}\r\n"
     writer.write(head.encode() + b"\r\n" + body)
     assert b"200" in await reader.readline()
 
