@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 ROOT = Path(__file__).parents[2]
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 PICTURE = "text"
@@ -45,6 +47,7 @@ class Block:
     word: str = ""
     note: str = ""
 
+    @override
     def __str__(self) -> str:
         """Say where to look."""
         return f"{self.page}:{self.line}"

@@ -59,8 +59,12 @@ async def hold(
                 await speaker.socket.send(_filled(frame, {**known, "TOKEN": speaker.token}))
             else:
                 came = await speaker.hear()
-                expected = json.loads(_spelled(_filled(frame, known)))
-                assert _agree(expected, came, known), f"{frame}\ncame as\n{json.dumps(came)}"
+                assert agrees(frame, came, known), f"{frame}\ncame as\n{json.dumps(came)}"
+
+
+def agrees(frame: str, came: Any, known: dict[str, str]) -> bool:  # noqa: ANN401 - JSON
+    """Say whether a page's frame is the one that came; learns what words in capitals stand for."""
+    return _agree(json.loads(_spelled(_filled(frame, known))), came, known)
 
 
 class _Speaker:

@@ -32,12 +32,14 @@ _SETTING = re.compile(r"([A-Z_]+)=(\S+)")
 _PLACE = re.compile(r"localhost:8443")
 
 
-def make_server(directory: Path, settings: Mapping[str, str]) -> Embedded:
+def make_server(
+    directory: Path, settings: Mapping[str, str], *, ports: list[int] | None = None
+) -> Embedded:
     """Prepare the demo's server, with what the blocks of the pages need besides.
 
     It accepts a backend's tokens too, therefore its own issuer's users have a prefix.
     """
-    server = Embedded(directory, {"GATEWAY_LAST_SEEN_USERS": "100", **settings})
+    server = Embedded(directory, {"GATEWAY_LAST_SEEN_USERS": "100", **settings}, ports=ports)
     auth = f"http://127.0.0.1:{server.ports[1]}"
     issuer = {
         "issuer": server.url,
@@ -56,8 +58,8 @@ class Reader:
     Args:
         folder: Where files are written and programs run; ``.local``, ``docs`` and ``infra`` are
             there as at the top of the repository.
-        server: The server that runs already; None if the page starts it.
-        start: Starts one with further settings, and stops the one before.
+        server: The server that runs already; None if the page starts its own.
+        start: Stops the page's own server, if there is one, and starts it with these settings.
     """
 
     def __init__(
@@ -118,21 +120,38 @@ class Reader:
         if self._shell is not None:
             self._shell.end()
 
-    def _converse(self, block: Block) -> None:
+    def _settings(self, written: str) -> dict[str, str]:
+        """Read what stands before ``make run``; files and modules are in the folder."""
+        settings = {"PYTHONPATH": str(self._folder)}
+        for name, value in _SETTING.findall(written):
+            path = self._folder / value
+            settings[name] = str(path) if path.exists() else value
+        return settings
+
+    def _log_in(self) -> dict[str, str]:
         if not self._tokens:
             self._tokens = {name: self.server.token(name) for name in ("alice", "bob")}
-        users = {name: f"{PREFIX}.{subject(token)}" for name, token in self._tokens.items()}
+        return self._tokens
+
+    def _names(self) -> dict[str, str]:
+        """Say what the words in capitals stand for: users, and a token of the backend's."""
+        users = {name: f"{PREFIX}.{subject(token)}" for name, token in self._log_in().items()}
         claims = {"sub": users["alice"], "channel": "$room:plans", "exp": int(time.time()) + 600}
         names = {name.upper(): user for name, user in users.items()}
-        names["SUBSCRIPTION_TOKEN"] = jwt.encode(claims, SECRET, "HS256")
-        asyncio.run(hold(block.text, self.server, names=names, tokens=self._tokens))
+        return {**names, "SUBSCRIPTION_TOKEN": jwt.encode(claims, SECRET, "HS256")}
+
+    def _converse(self, block: Block) -> None:
+        names, tokens = self._names(), self._log_in()
+        asyncio.run(hold(block.text, self.server, names=names, tokens=tokens))
 
     def _variables(self) -> dict[str, str]:
         server = self.server
-        return os.environ | {
+        return {
+            **os.environ,
             "DRAWBRIDGE": f"localhost:{server.front}",
             "NODE_EXTRA_CA_CERTS": str(server.local / "ca.pem"),
-            "TOKEN": server.token(),
+            "SUBSCRIPTION_TOKEN": self._names()["SUBSCRIPTION_TOKEN"],
+            "TOKEN": self._log_in()["alice"],
         }
 
     def _run(self, block: Block, command: list[str], program: str) -> str:
@@ -153,8 +172,8 @@ class Reader:
     def _tell(self, block: Block) -> None:
         for line in block.text.splitlines():
             settings, _, order = line.rpartition("make ")
-            if order == "run":
-                self._server = self._start(dict(_SETTING.findall(settings)))
+            if order == "run" and (settings or self._server is None):
+                self._server = self._start(self._settings(settings))
                 self._tokens.clear()
         text = re.sub(r"^.*\bmake run$\n?", "", block.text, flags=re.MULTILINE)
         assert not re.search(r"\bmake\b", text), f"{block}: a test makes nothing but `run`"
@@ -164,6 +183,7 @@ class Reader:
             self._shell = Shell(self._folder, self._variables())
         text = text.replace(".venv/bin/python", shlex.quote(sys.executable))
         text = _PLACE.sub(f"localhost:{self.server.front}", text)
+        text = text.replace("127.0.0.1:9011", f"127.0.0.1:{self.server.internal}")
         self._printed = "\n".join(self._shell.tell(text))
 
 

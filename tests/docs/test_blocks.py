@@ -14,11 +14,15 @@ from tests.integration.embedded import Embedded
 
 pytestmark = pytest.mark.integration
 
+TUTORIAL = "docs/tutorial.md"
 READ_HERE = (
     "README.md",
+    "README.zh.md",
+    "docs/bare.md",
     "docs/channels.md",
     "docs/examples/README.md",
     "docs/hooks.md",
+    "docs/migrating.md",
     "docs/presence.md",
     "docs/protocol.md",
     "docs/revocations.md",
@@ -28,61 +32,74 @@ READ_HERE = (
 NOT_RUN = {
     "README.md": 2,
     "docs/load.md": 1,
+    "docs/migrating.md": 3,
     "docs/stack.md": 3,
 }
 """How many blocks of a page are left out, each with its reason; one more is looked at twice."""
 
 
-class Servers:
-    """The one server of the pages that need no settings of their own, and one that such a page has.
+class OwnServer:
+    """The server that a page starts by itself, and starts again with other settings.
 
     Args:
-        directory: Where they keep their files.
+        directory: Where it keeps its files, from one start to the next.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._own: Embedded | None = None
-        self.shared = make_server(directory, {}).start()
+        self._server: Embedded | None = None
 
     def start(self, settings: Mapping[str, str]) -> Embedded:
-        """Return the server of ``make run`` with these settings before it."""
-        self.stop_own()
-        if not settings:
-            return self.shared
-        directory = self._directory / "own"
-        directory.mkdir(exist_ok=True)
-        self._own = make_server(directory, settings).start()
-        return self._own
+        """Do what ``make run`` with these settings before it does, after Ctrl-C."""
+        ports = None if self._server is None else self._server.ports
+        self.stop()
+        self._server = make_server(self._directory, settings, ports=ports).start()
+        return self._server
 
-    def stop_own(self) -> None:
-        """Stop the server with the settings of one page."""
-        if self._own is not None:
-            self._own.stop()
-            self._own = None
+    def stop(self) -> None:
+        """Stop it, if it runs."""
+        if self._server is not None:
+            self._server.stop()
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """What the pages talk to."""
-    started = Servers(tmp_path_factory.mktemp("pages"))
-    yield started
-    started.stop_own()
-    started.shared.stop()
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """The server that the pages talk to which need no settings of their own."""
+    server = make_server(tmp_path_factory.mktemp("pages"), {}).start()
+    yield server
+    server.stop()
 
 
-@pytest.mark.parametrize("page", READ_HERE)
-def test_every_block_of_the_page_does_what_it_says(
-    page: str, servers: Servers, tmp_path: Path
-) -> None:
-    """One after the other; a program ends with 0 and no complaint."""
-    reader = Reader(tmp_path, start=servers.start, server=servers.shared)
+@pytest.fixture
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
+    """The server of a page that has such settings."""
+    server = OwnServer(tmp_path_factory.mktemp("own"))
+    yield server
+    server.stop()
+
+
+def read(page: str, reader: Reader) -> None:
+    """Do what the page says, from its first block to its last."""
     try:
         for block in blocks(ROOT / page):
             reader.do(block)
     finally:
         reader.end()
-        servers.stop_own()
+
+
+@pytest.mark.parametrize("page", READ_HERE)
+def test_every_block_of_the_page_does_what_it_says(
+    page: str, running: Embedded, own: OwnServer, tmp_path: Path
+) -> None:
+    """One after the other; a program ends with 0 and no complaint."""
+    read(page, Reader(tmp_path, start=own.start, server=running))
+
+
+# It starts its server four times, and sixteen programs.
+@pytest.mark.timeout(300)
+def test_the_tutorial_can_be_followed(own: OwnServer, tmp_path: Path) -> None:
+    """From ``make run`` to a room with a memory and rules, with nothing that it does not say."""
+    read(TUTORIAL, Reader(tmp_path, start=own.start))
 
 
 def unread() -> list[Block]:
@@ -93,7 +110,7 @@ def unread() -> list[Block]:
         for block in blocks(page)
         if block.language != PICTURE
         and block.word != "not run"
-        and name_of(page) not in READ_HERE
+        and name_of(page) not in (*READ_HERE, TUTORIAL)
         and not (Path(__file__).with_name(f"test_{page.stem}.py")).exists()
     ]
 
