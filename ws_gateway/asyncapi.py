@@ -107,6 +107,9 @@ _EXAMPLES: dict[str, Schema] = {
 }
 
 
+# What the protocol has and this gateway ends the connection for.
+_REFUSED = {"ping": DisconnectCode.BAD_REQUEST, "send": DisconnectCode.NOT_AVAILABLE}
+
 _COMMANDS = parts(Command)
 _ANSWERS = {name: kind for name, kind in parts(Reply).items() if name not in ("error", "push")}
 _PUSHES = parts(Push)
@@ -232,8 +235,8 @@ def _comes_back(code: int) -> bool:
 def _operations() -> Schema:
     return {
         **{
-            name: _operation("receive", summary(kind), name, reply=_answer_names(name))
-            for name, kind in _COMMANDS.items()
+            name: _operation("receive", _command_words(name), name, reply=_answer_names(name))
+            for name in _COMMANDS
         },
         **{
             f"{name}Push": _operation("send", summary(kind), f"{name}Push")
@@ -258,9 +261,14 @@ def _operations() -> Schema:
     }
 
 
+def _command_words(command: str) -> str:
+    words = summary(_COMMANDS[command])
+    code = _REFUSED.get(command)
+    return words if code is None else f"{words} It ends the connection with {code}, {code.reason}."
+
+
 def _answer_names(command: str) -> list[str]:
-    # What asks for no answer can fail as well.
-    return [f"{command}Reply", "error"] if command in _ANSWERS else ["error"]
+    return [] if command in _REFUSED else [f"{command}Reply", "error"]
 
 
 def _operation(

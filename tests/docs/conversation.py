@@ -3,7 +3,7 @@
 ``> `` is sent and ``< `` must come, in this order; a name before it says whose connection it is
 (``bob> ``), and a line that begins with blanks goes on with the one before. In what must come,
 ``…`` is anything, and a word in capitals is whatever comes there, and the same from then on, also
-where it is sent.
+where it is sent. ``< closed: 3501 bad request`` is the end that the server makes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.integration.embedded import Embedded
 _LINE = re.compile(r"(\w*)([<>]) (.*)")
 _NAME = re.compile(r"[A-Z][A-Z_]+")
 _ANYTHING = "…"
+_CLOSED = "closed:"
 # Rises and falls while one looks.
 _NUMBERS = {"ttl", "last_seen"}
 
@@ -57,6 +58,9 @@ async def hold(
             speaker = speakers[who]
             if way == ">":
                 await speaker.socket.send(_filled(frame, {**known, "TOKEN": speaker.token}))
+            elif frame.startswith(_CLOSED):
+                closed = await speaker.end()
+                assert closed == frame, closed
             else:
                 came = await speaker.hear()
                 assert agrees(frame, came, known), f"{frame}\ncame as\n{json.dumps(came)}"
@@ -82,6 +86,12 @@ class _Speaker:
                 lines = str(await self.socket.recv()).splitlines()
                 self._heard += filter(None, map(json.loads, lines))
         return self._heard.popleft()
+
+    async def end(self) -> str:
+        """Wait until the server has closed the connection; returns how a page says it."""
+        async with asyncio.timeout(10):
+            await self.socket.wait_closed()
+        return f"{_CLOSED} {self.socket.close_code} {self.socket.close_reason}"
 
 
 def _lines(text: str) -> list[str]:

@@ -107,7 +107,7 @@ class Reader:
             case Block(language="python"):
                 self._printed = self._run(block, [sys.executable, "-"], block.text)
             case Block(language="js"):
-                node = npm.install(_JAVASCRIPT)
+                node = npm.node(_JAVASCRIPT)
                 options = ["--input-type=module", "-"]
                 self._printed = self._run(block, [node, *options], _BROWSER + block.text)
             case Block(language="sh"):

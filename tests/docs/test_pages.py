@@ -23,6 +23,7 @@ from ws_gateway.exceptions import Disconnect, ReplyError
 from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.hooks import Caller, Hooks
 from ws_gateway.jws import parse
+from ws_gateway.protocol.messages import REQUEST_NAMES
 from ws_gateway.settings import Settings as GatewaySettings
 from ws_gateway.subscription_tokens import SubscriptionTokens
 
@@ -178,6 +179,14 @@ async def test_the_client_of_the_bare_page_resumes_where_it_was_cut_off(
         {"channel": "c", "recover": False},
         {"channel": "c", "recover": True, "epoch": "e", "offset": 8},
     ]
+
+
+def test_the_protocol_page_has_an_example_of_every_command() -> None:
+    """Each is sent in a conversation, which a test holds; nobody sends ``ping``."""
+    sent = "\n".join(re.findall(r"^> (.*)$", PROTOCOL, re.MULTILINE))
+    names = set(REQUEST_NAMES.values()) - {"ping"}
+
+    assert {name for name in names if f'"{name}":{{' not in sent} == set()
 
 
 def test_codes_of_the_protocol_page_are_the_codes() -> None:

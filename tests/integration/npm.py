@@ -6,7 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from infra.stack import programs
+from infra.stack.exceptions import StackError
 
 _INSTALL = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
 _SECONDS = 100
@@ -34,3 +37,11 @@ def install(folder: Path) -> str:
         assert done.returncode == 0, done.stdout + done.stderr
         shutil.copyfile(lock, stamp)
     return node
+
+
+def node(folder: Path) -> str:
+    """Install what a folder names and return the path of Node; without it the test fails."""
+    try:
+        return install(folder)
+    except StackError as error:
+        pytest.fail(str(error))

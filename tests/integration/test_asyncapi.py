@@ -10,7 +10,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from infra.stack.exceptions import StackError
 from tests.integration import npm
 from tests.integration.embedded import Embedded
 from ws_gateway.asyncapi import document
@@ -25,10 +24,7 @@ WARNING = 1  # Spectral's: 0 is an error, 2 and 3 are hints
 @pytest.fixture(scope="module")
 def node() -> str:
     """Node, with the parser installed as locked; its absence is a failure."""
-    try:
-        return npm.install(FOLDER)
-    except StackError as error:
-        pytest.fail(str(error))
+    return npm.node(FOLDER)
 
 
 def read(node: str, document: bytes) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from auth_service.app import open_service
 from auth_service.clients import hash_secret
 from auth_service.grants.device_code import DeviceCodeGrant
 from auth_service.settings import Settings
-from infra.stack.exceptions import StackError
 from tests.integration import npm
 from tests.integration.browser import chromium
 from tests.integration.embedded import Embedded
@@ -35,10 +34,7 @@ COORDINATE_BYTES = 32
 @pytest.fixture(scope="module")
 def node() -> str:
     """Node, with the packages installed as locked; their absence is a failure."""
-    try:
-        return npm.install(FOLDER)
-    except StackError as error:
-        pytest.fail(str(error))
+    return npm.node(FOLDER)
 
 
 def _private_jwk() -> dict[str, str]:
