@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from http import HTTPStatus
 
 from google.protobuf.descriptor import Descriptor
@@ -115,8 +116,9 @@ _ANSWERS = {name: kind for name, kind in parts(Reply).items() if name not in ("e
 _PUSHES = parts(Push)
 
 
+@cache
 def write() -> bytes:
-    """Write the document as JSON text."""
+    """Write the document as JSON text; once in a process."""
     return json.dumps(document(), separators=(",", ":")).encode()
 
 

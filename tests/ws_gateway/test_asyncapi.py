@@ -177,6 +177,6 @@ def test_both_encodings_are_channels_of_one_address() -> None:
 
 
 def test_it_is_written_as_it_is() -> None:
-    """The same at each start, so that its name stays."""
+    """And once: every later reader gets the same bytes."""
     assert json.loads(write()) == DOCUMENT
-    assert write() == write()
+    assert write() is write()
