@@ -22,7 +22,7 @@ from auth_service.app import Service
 from auth_service.caller import Caller
 from auth_service.models import User, Username
 from auth_service.store import users
-from tests.integration.two_gateways import World
+from tests.integration.two_gateways import World, door
 
 SESSIONS_PER_USER = 2
 _ROOM = 10
@@ -118,13 +118,7 @@ class Crowd:
 
     def open(self, number: int, token: str) -> connect:
         """Open a socket at one of the two gateways."""
-        return connect(
-            f"ws://127.0.0.1:{self._world.ports[number % 2]}/connection/websocket",
-            additional_headers={"Authorization": f"Bearer {token}"},
-            compression=None,
-            ping_interval=None,
-            proxy=None,
-        )
+        return door(self._world.ports[number % 2], token)
 
     async def _live(
         self, number: int, socket: Socket, doors: asyncio.Semaphore, ready: asyncio.Event

@@ -18,13 +18,13 @@ from typing import Any
 import httpx2
 import pytest
 from jose import jwt
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
 from auth_service import rotation
 from auth_service.app import Service
 from tests.attacks.running import PASSWORD, Process
-from tests.integration.two_gateways import World
+from tests.integration.two_gateways import World, door
 from tests.postgres_server import PostgresServer
 from ws_gateway.revocations.stream import KEY as STREAM
 
@@ -113,17 +113,6 @@ async def _tokens(http: httpx2.AsyncClient, form: dict[str, str]) -> Tokens:
     answer = await http.post("/token", data=form)
     assert answer.status_code == httpx2.codes.OK, answer.text
     return Tokens(answer.json())
-
-
-def door(port: int, token: str) -> connect:
-    """Open a socket at a gateway."""
-    return connect(
-        f"ws://127.0.0.1:{port}/connection/websocket",
-        additional_headers={"Authorization": f"Bearer {token}"},
-        compression=None,
-        ping_interval=None,
-        proxy=None,
-    )
 
 
 async def knock(port: int, token: str) -> int:

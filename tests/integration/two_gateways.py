@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from websockets.asyncio.client import connect
+
 from auth_service.app import Service, open_service
 from auth_service.settings import Settings
 from auth_service.workers import METRICS_VARIABLE
@@ -120,3 +122,14 @@ class World:
         )
         async with open_service(settings) as service:
             yield service
+
+
+def door(port: int, token: str) -> connect:
+    """Open a socket at a gateway."""
+    return connect(
+        f"ws://127.0.0.1:{port}/connection/websocket",
+        additional_headers={"Authorization": f"Bearer {token}"},
+        compression=None,
+        ping_interval=None,
+        proxy=None,
+    )
