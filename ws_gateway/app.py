@@ -39,7 +39,7 @@ from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
 from ws_gateway.revocations.stream import StreamReader
-from ws_gateway.routes import emulation, health, http_stream, page, sse, websocket
+from ws_gateway.routes import asyncapi, emulation, health, http_stream, page, sse, websocket
 from ws_gateway.routes.cross_origin import CrossOrigin
 from ws_gateway.routes.door import Door
 from ws_gateway.session import SessionLimits
@@ -341,6 +341,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     if gateway.emulation is not None:
         _include_fallbacks(app, gateway, door, gateway.emulation)
     app.include_router(page.create_router())
+    app.include_router(asyncapi.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
     if gateway.settings.trusted_proxies:
