@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ws_gateway.fallbacks.emulation_request import EmulationRequest
+from ws_gateway.fallbacks.emulation_request import EmulatedCommands
 from ws_gateway.fallbacks.relay import Relay
 from ws_gateway.fallbacks.sessions import EmulatedSessions
 
@@ -39,7 +39,7 @@ class Emulation:
         """Whether a session that begins here could be reached from every node."""
         return self._relay is None or self._relay.ready
 
-    async def deliver(self, request: EmulationRequest, origin: str | None) -> bool:
+    async def deliver(self, request: EmulatedCommands, origin: str | None) -> bool:
         """Hand a request to its connection, or send it to its node.
 
         Args:
@@ -59,10 +59,10 @@ class Emulation:
             return False
         return await self._relay.forward(request, origin)
 
-    def _take(self, request: EmulationRequest, origin: str | None) -> None:
+    def _take(self, request: EmulatedCommands, origin: str | None) -> None:
         self._hand_over(request, origin)
 
-    def _hand_over(self, request: EmulationRequest, origin: str | None) -> bool:
+    def _hand_over(self, request: EmulatedCommands, origin: str | None) -> bool:
         transport = self.sessions.find(request.session, origin)
         if transport is None:
             return False

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import msgspec
 from google.protobuf.message import DecodeError
 
-from ws_gateway.protocol import client_pb2 as pb
+from ws_gateway.fallbacks import emulation_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)
-class EmulationRequest:
+class EmulatedCommands:
     """What a client sends beside its response.
 
     Attributes:
@@ -36,7 +36,7 @@ class _Body(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Body).decode
 
 
-def read_emulation(body: bytes, *, binary: bool) -> EmulationRequest:
+def read_emulation(body: bytes, *, binary: bool) -> EmulatedCommands:
     """Read a body: JSON, or Protobuf if ``binary``.
 
     Raises:
@@ -45,10 +45,10 @@ def read_emulation(body: bytes, *, binary: bool) -> EmulationRequest:
     try:
         if binary:
             message = pb.EmulationRequest.FromString(body)
-            request = EmulationRequest(message.node, message.session, message.data, binary)
+            request = EmulatedCommands(message.node, message.session, message.data, binary)
         else:
             text = _decode(body)
-            request = EmulationRequest(text.node, text.session, text.data.encode(), binary)
+            request = EmulatedCommands(text.node, text.session, text.data.encode(), binary)
     except (msgspec.MsgspecError, DecodeError, RecursionError, UnicodeError):
         raise ValueError("not an emulation request") from None
     if not (request.node and request.session and request.data):

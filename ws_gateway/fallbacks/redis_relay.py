@@ -9,7 +9,7 @@ import re
 
 from ws_gateway.broker.redis_subscriber import Subscriber
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.fallbacks.emulation_request import EmulationRequest
+from ws_gateway.fallbacks.emulation_request import EmulatedCommands
 from ws_gateway.fallbacks.relay import RelayHandler, read_request, write_request
 from ws_gateway.redis_commands import Commands
 from ws_gateway.redis_link import Endpoint, Timing
@@ -81,7 +81,7 @@ class RedisRelay:
         """See Relay."""
         return self._subscriber.subscribed(self._node)
 
-    async def forward(self, request: EmulationRequest, origin: str | None) -> bool:
+    async def forward(self, request: EmulatedCommands, origin: str | None) -> bool:
         """See Relay."""
         if _NODE.fullmatch(request.node) is None:
             return False

@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from ws_gateway.fallbacks.emulation_request import EmulationRequest
+from ws_gateway.fallbacks.emulation_request import EmulatedCommands
 
-RelayHandler = Callable[[EmulationRequest, str | None], None]
+RelayHandler = Callable[[EmulatedCommands, str | None], None]
 """Takes a request that was sent to this node, and the origin it came from. Synchronous and quick,
 must not raise."""
 
@@ -27,7 +27,7 @@ class Relay(Protocol):
     def ready(self) -> bool:
         """Whether requests for this node arrive."""
 
-    async def forward(self, request: EmulationRequest, origin: str | None) -> bool:
+    async def forward(self, request: EmulatedCommands, origin: str | None) -> bool:
         """Send a request to its node; False if there is no such node.
 
         Raises:
@@ -53,7 +53,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Message).decode
 
 
-def write_request(request: EmulationRequest, origin: str | None) -> bytes:
+def write_request(request: EmulatedCommands, origin: str | None) -> bytes:
     """Encode a request for its way."""
     return _encode(
         _Message(
@@ -67,12 +67,12 @@ def write_request(request: EmulationRequest, origin: str | None) -> bytes:
     )
 
 
-def read_request(payload: bytes) -> tuple[EmulationRequest, str | None]:
+def read_request(payload: bytes) -> tuple[EmulatedCommands, str | None]:
     """Decode a request, and the origin it came from.
 
     Raises:
         ValueError: It is not one of ours.
     """
     message = _decode(payload)  # msgspec's errors are of this kind
-    request = EmulationRequest(message.node, message.session, message.data, message.binary)
+    request = EmulatedCommands(message.node, message.session, message.data, message.binary)
     return request, message.origin

@@ -7,7 +7,7 @@ import pytest
 from tests.ws_gateway.fallbacks.conftest import Line
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.fallbacks.emulation import Emulation
-from ws_gateway.fallbacks.emulation_request import EmulationRequest
+from ws_gateway.fallbacks.emulation_request import EmulatedCommands
 from ws_gateway.fallbacks.relay import RelayHandler
 
 PAGE = "https://app.example.com"
@@ -19,7 +19,7 @@ class FakeRelay:
     def __init__(self) -> None:
         self.ready = False
         self.handler: RelayHandler | None = None
-        self.forwarded: list[tuple[EmulationRequest, str | None]] = []
+        self.forwarded: list[tuple[EmulatedCommands, str | None]] = []
         self.there = True
         self.error: Exception | None = None
 
@@ -32,7 +32,7 @@ class FakeRelay:
         """See Relay."""
         self.handler = None
 
-    async def forward(self, request: EmulationRequest, origin: str | None) -> bool:
+    async def forward(self, request: EmulatedCommands, origin: str | None) -> bool:
         """See Relay."""
         if self.error is not None:
             raise self.error
@@ -40,9 +40,9 @@ class FakeRelay:
         return self.there
 
 
-def request(node: str, session: str = "s") -> EmulationRequest:
+def request(node: str, session: str = "s") -> EmulatedCommands:
     """Return a request."""
-    return EmulationRequest(node, session, b"{}", False)
+    return EmulatedCommands(node, session, b"{}", False)
 
 
 async def test_a_session_here_takes_its_commands(line: Line) -> None:

@@ -5,24 +5,32 @@ from __future__ import annotations
 import json
 
 import pytest
+from centrifuge.protocol import client_pb2 as sdk
 from hypothesis import given, strategies as st
 
-from ws_gateway.fallbacks.emulation_request import EmulationRequest, read_emulation
-from ws_gateway.protocol import client_pb2 as pb
+from ws_gateway.fallbacks import emulation_pb2 as pb
+from ws_gateway.fallbacks.emulation_request import EmulatedCommands, read_emulation
 
 
 def test_json() -> None:
     """Commands are a string there; what it does not know it passes over."""
     body = json.dumps({"session": "s", "node": "n", "data": '{"id":1}\n{}', "more": 1}).encode()
 
-    assert read_emulation(body, binary=False) == EmulationRequest("n", "s", b'{"id":1}\n{}', False)
+    assert read_emulation(body, binary=False) == EmulatedCommands("n", "s", b'{"id":1}\n{}', False)
 
 
 def test_protobuf() -> None:
     """Commands are bytes there, of any kind."""
     body = pb.EmulationRequest(node="n", session="s", data=b"\x00\xff").SerializeToString()
 
-    assert read_emulation(body, binary=True) == EmulationRequest("n", "s", b"\x00\xff", True)
+    assert read_emulation(body, binary=True) == EmulatedCommands("n", "s", b"\x00\xff", True)
+
+
+def test_protobuf_is_the_sdks() -> None:
+    """Its own schema says the same."""
+    body = sdk.EmulationRequest(node="n", session="s", data=b"\x00").SerializeToString()
+
+    assert read_emulation(body, binary=True) == EmulatedCommands("n", "s", b"\x00", True)
 
 
 @given(st.binary(), st.booleans())
@@ -60,6 +68,6 @@ def test_all_three_are_needed(missing: str, binary: bool) -> None:
 
 def test_its_secrets_are_not_printed() -> None:
     """A session is as good as a token."""
-    assert repr(EmulationRequest("n", "secret", b"secret", False)) == (
-        "EmulationRequest(node='n', binary=False)"
+    assert repr(EmulatedCommands("n", "secret", b"secret", False)) == (
+        "EmulatedCommands(node='n', binary=False)"
     )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.redis_server import RedisServer
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.fallbacks.emulation_request import EmulationRequest
+from ws_gateway.fallbacks.emulation_request import EmulatedCommands
 from ws_gateway.fallbacks.redis_relay import PREFIX, RedisRelay
 from ws_gateway.redis_commands import Commands
 from ws_gateway.redis_link import Endpoint, Timing
@@ -36,10 +36,10 @@ class Node:
         endpoint = Endpoint(redis.url)
         self.commands = Commands(endpoint, timing=HASTY)
         self.relay = RedisRelay(endpoint, commands=self.commands, timing=HASTY)
-        self.taken: list[tuple[EmulationRequest, str | None]] = []
+        self.taken: list[tuple[EmulatedCommands, str | None]] = []
         self.bug: Exception | None = None
 
-    def take(self, request: EmulationRequest, origin: str | None) -> None:
+    def take(self, request: EmulatedCommands, origin: str | None) -> None:
         """Note a request."""
         if self.bug is not None:
             raise self.bug
@@ -67,9 +67,9 @@ async def running(redis: RedisServer) -> AsyncIterator[Node]:
         node.commands.close()
 
 
-def request(node: str, number: int = 0) -> EmulationRequest:
+def request(node: str, number: int = 0) -> EmulatedCommands:
     """Return a request for a node."""
-    return EmulationRequest(node, "session", b"%d" % number, False)
+    return EmulatedCommands(node, "session", b"%d" % number, False)
 
 
 async def taken(node: Node, count: int) -> list[int]:

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from ws_gateway.fallbacks.emulation_request import EmulationRequest
+from ws_gateway.fallbacks.emulation_request import EmulatedCommands
 from ws_gateway.fallbacks.relay import read_request, write_request
 
-REQUEST = EmulationRequest("node", "session", b"\x00{}\xff", True)
+REQUEST = EmulatedCommands("node", "session", b"\x00{}\xff", True)
 
 
 @pytest.mark.parametrize("origin", [None, "https://app.example.com"])

@@ -15,6 +15,7 @@ import pytest
 
 from tests.ws_gateway.routes.front import PAGE, Front, Issuer, bearer
 from tests.ws_gateway.routes.streamed_client import CHANNELS, client, emulate, http_stream
+from ws_gateway.fallbacks import emulation_pb2
 from ws_gateway.protocol import client_pb2 as pb
 
 PATH = "/connection/http_stream"
@@ -204,7 +205,7 @@ async def test_protobuf(http: httpx2.AsyncClient, issuer: Issuer) -> None:
             pb.Command(id=2, subscribe=pb.SubscribeRequest(channel="bytes:x")),
             pb.Command(id=3, publish=pb.PublishRequest(channel="bytes:x", data=b"\xff\n\r")),
         )
-        body = pb.EmulationRequest(
+        body = emulation_pb2.EmulationRequest(
             node=connected.node, session=connected.session, data=commands
         ).SerializeToString()
         sent = await emulate(http, body, binary)
