@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -369,19 +367,6 @@ async def test_pages_of_allowed_origins_may_read_it(
     assert preflight.headers["access-control-allow-methods"] == "POST, OPTIONS"
     assert preflight.headers["access-control-allow-headers"] == "content-type"
     assert preflight.headers["access-control-max-age"] == "300"
-
-
-async def test_the_example_of_the_page_works(http: httpx2.AsyncClient, issuer: Issuer) -> None:
-    """``docs/fallbacks.md``, by hand."""
-    page = (Path(__file__).parents[3] / "docs" / "fallbacks.md").read_text("utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    module: dict[str, Any] = {}
-    exec(block, module)  # noqa: S102 - our own page
-
-    heard = await module["talk"](http, issuer.mint())
-
-    assert heard[0]["connect"]["session"]
-    assert heard[1:] == [{"id": 2, "subscribe": {}}]
 
 
 async def test_no_token_is_in_the_log(
