@@ -32,6 +32,7 @@ from auth_service.store.prepared import Prepared
 from auth_service.store.revocations import APPENDED
 from auth_service.store.sqlite_statements import SQLiteStatements
 from auth_service.store.statements import Statements
+from auth_service.store.turns import Turns
 
 BUSY_TIMEOUT_MILLISECONDS = 5_000
 _WAL_ATTEMPTS = 50
@@ -81,6 +82,8 @@ class Database:
         self._bounds = bounds
         self._metrics = metrics or Metrics()
         self._sqlite = make_url(url).get_backend_name() == "sqlite"
+        # SQLite has one writer at a time.
+        self._turns = Turns()
         # hide_parameters: an error's text reaches the log, and parameters are names and hashes.
         self._engine = create_async_engine(
             url,
@@ -98,7 +101,7 @@ class Database:
             event.listen(engine, "reset", _roll_back)
             self._reading = self._engine
             self._statements: Statements = SQLiteStatements(
-                self._open_file, patience_milliseconds=BUSY_TIMEOUT_MILLISECONDS
+                self._open_file, turns=self._turns, patience_milliseconds=BUSY_TIMEOUT_MILLISECONDS
             )
             self._failures: tuple[type[Exception], ...] = _FAILURES
         else:
@@ -170,7 +173,11 @@ class Database:
         """
         seconds = None if patient else self._bounds.seconds
         self._statements.make_room()
-        async with self._counted("write", seconds), self._writing.begin() as connection:
+        async with (
+            self._counted("write", seconds),
+            self._turn(patient=patient),
+            self._writing.begin() as connection,
+        ):
             if patient and not self._sqlite:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
             for note in (APPENDED, CHANGED, STORED):  # of a transaction that was rolled back
@@ -197,6 +204,16 @@ class Database:
         kind = "write" if statement.writes else "read"
         async with self._counted(kind, self._bounds.seconds):
             return await self._statements.run(text, ordered, writes=statement.writes)
+
+    @asynccontextmanager
+    async def _turn(self, *, patient: bool) -> AsyncIterator[None]:
+        """Wait on SQLite until nobody else in this process writes."""
+        if not self._sqlite:
+            yield
+            return
+        seconds = None if patient else BUSY_TIMEOUT_MILLISECONDS / 1000
+        async with self._turns.take(brief=False, seconds=seconds):
+            yield
 
     @asynccontextmanager
     async def _counted(self, kind: str, seconds: float | None) -> AsyncIterator[None]:

@@ -6,23 +6,25 @@ never waits: in a write-ahead log no writer is in its way. If somebody is, as fo
 crash, it is done in the thread that writes, and that one may wait.
 
 Writing waits for the disk. All that was wanted while the disk was busy with one transaction is the
-next one, so that it waits once for all of it. Callers are answered when that is committed.
+next one, so that it waits once for all of it. Callers are answered when that is committed. Within
+the process writers take turns: SQLite's own way of waiting for a lock is to look again after a
+while, up to a tenth of a second, and who comes later may be luckier.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
-import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any
 
 from typing_extensions import override
 
 from auth_service.store.statements import Statements
+from auth_service.store.turns import Turns
 
 #: Statements of one transaction at most: nobody waits for more than so many others.
 MAX_TOGETHER = 64
@@ -66,17 +68,25 @@ class SQLiteStatements(Statements):
     Args:
         connect: Opens a connection that any thread may use and that begins no transactions by
             itself; the argument is for how many milliseconds it waits for others' locks.
-        patience_milliseconds: Of the writing one.
+        turns: Held by whoever writes in this process.
+        patience_milliseconds: How long writing waits for a turn, and then for other processes.
     """
 
     def __init__(
-        self, connect: Callable[[int], sqlite3.Connection], *, patience_milliseconds: int
+        self,
+        connect: Callable[[int], sqlite3.Connection],
+        *,
+        turns: Turns,
+        patience_milliseconds: int,
     ) -> None:
         self._connect = connect
+        self._turns = turns
         self._patience = patience_milliseconds
         self._reading: sqlite3.Connection | None = None
-        self._wanted: SimpleQueue[_Wanted | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._writing: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writes")
+        self._wanted: deque[_Wanted] = deque()
+        self._working: asyncio.Task[None] | None = None
 
     @property
     @override
@@ -94,10 +104,9 @@ class SQLiteStatements(Statements):
                 if error.sqlite_errorcode & _KIND not in _IN_USE:
                     raise
         wanted = _Wanted(text, values, asyncio.get_running_loop().create_future())
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="sqlite-writes", daemon=True)
-            self._thread.start()
-        self._wanted.put(wanted)
+        self._wanted.append(wanted)
+        if self._working is None:
+            self._working = asyncio.create_task(self._work())
         return await wanted.answer
 
     @override
@@ -110,70 +119,63 @@ class SQLiteStatements(Statements):
 
     @override
     async def close(self) -> None:
-        if self._thread is not None:
-            self._wanted.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+        while self._working is not None:
+            await asyncio.wait([self._working])
+        await asyncio.to_thread(self._thread.shutdown)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writes")
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                connection.close()
+        self._reading = self._writing = None
 
-    def _work(self) -> None:
-        connection: sqlite3.Connection | None = None
-        going_on = True
-        while going_on:
-            together, going_on = self._next()
-            if not together:
-                break
-            try:
-                if connection is None:
-                    connection = self._connect(self._patience)
-                _run(connection, together)
-            except Exception as error:  # noqa: BLE001 (it is told to those who wait)
-                for wanted in together:
-                    wanted.error = wanted.error or error
-                if connection is not None:
-                    # Nobody knows what state it is in.
-                    connection.close()
-                    connection = None
-            _deliver(together)
-        if connection is not None:
-            connection.close()
-
-    def _next(self) -> tuple[list[_Wanted], bool]:
-        """Wait for a statement, and take all that is there; says whether there may be more."""
-        together: list[_Wanted] = []
-        while len(together) < MAX_TOGETHER and not (together and self._wanted.empty()):
-            wanted = self._wanted.get()
-            if wanted is None:
-                return together, False
-            together.append(wanted)
-        return together, True
-
-
-def _run(connection: sqlite3.Connection, together: Sequence[_Wanted]) -> None:
-    """Run some statements in one transaction, in which one may fail without the others."""
-    connection.execute("BEGIN IMMEDIATE")
-    for wanted in together:
+    async def _work(self) -> None:
+        """Write what is wanted, turn by turn, until nothing is."""
+        loop = asyncio.get_running_loop()
         try:
-            wanted.row = _first(connection, wanted.text, wanted.values)
-        except Exception as error:  # what is wrong with a value is no error of SQLite's
-            if not connection.in_transaction:
-                raise
-            wanted.error = error
-    connection.execute("COMMIT")
+            while self._wanted:
+                together: list[_Wanted] = []
+                try:
+                    async with self._turns.take(brief=True, seconds=self._patience / 1000):
+                        together = self._next()
+                        await loop.run_in_executor(self._thread, self._write, together)
+                except Exception as error:  # noqa: BLE001 (it is told to those who wait)
+                    together = together or self._next()
+                    for wanted in together:
+                        wanted.error = error
+                for wanted in together:
+                    wanted.deliver()
+        finally:
+            self._working = None
+
+    def _next(self) -> list[_Wanted]:
+        count = min(len(self._wanted), MAX_TOGETHER)
+        return [self._wanted.popleft() for _ in range(count)]
+
+    def _write(self, together: Sequence[_Wanted]) -> None:
+        """Run some statements in one transaction, in which one may fail without the others."""
+        try:
+            if self._writing is None:
+                self._writing = self._connect(self._patience)
+            connection = self._writing
+            connection.execute("BEGIN IMMEDIATE")
+            for wanted in together:
+                try:
+                    wanted.row = _first(connection, wanted.text, wanted.values)
+                except Exception as error:  # what is wrong with a value is no error of SQLite's
+                    if not connection.in_transaction:
+                        raise
+                    wanted.error = error
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 (it is told to those who wait)
+            for wanted in together:
+                wanted.error = wanted.error or error
+            if self._writing is not None:
+                # Nobody knows what state it is in.
+                self._writing.close()
+                self._writing = None
 
 
 def _first(connection: sqlite3.Connection, text: str, values: Sequence[Any]) -> Row | None:
     # All rows: a statement that is left half-way keeps a transaction open.
     rows = connection.execute(text, values).fetchall()
     return rows[0] if rows else None
-
-
-def _deliver(together: Sequence[_Wanted]) -> None:
-    def deliver() -> None:
-        for wanted in together:
-            wanted.deliver()
-
-    with contextlib.suppress(RuntimeError):  # the loop ended before the disk answered
-        together[0].answer.get_loop().call_soon_threadsafe(deliver)

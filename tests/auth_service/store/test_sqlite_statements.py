@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from auth_service.store.sqlite_statements import MAX_TOGETHER, SQLiteStatements
+from auth_service.store.turns import Turns
 
 INSERT = "INSERT INTO things VALUES (?) RETURNING name"
 PATIENCE_MILLISECONDS = 20_000
@@ -58,7 +59,9 @@ def file(tmp_path: Path) -> File:
 @pytest.fixture
 async def statements(file: File) -> AsyncIterator[SQLiteStatements]:
     """The subject."""
-    made = SQLiteStatements(file.connect, patience_milliseconds=PATIENCE_MILLISECONDS)
+    made = SQLiteStatements(
+        file.connect, turns=Turns(), patience_milliseconds=PATIENCE_MILLISECONDS
+    )
     yield made
     await made.close()
 
@@ -132,7 +135,7 @@ async def test_a_commit_that_fails_is_told_to_all_and_the_next_one_is_served(
     file: File, other: sqlite3.Connection
 ) -> None:
     """Nothing was changed; another writer has the file for longer than the patience lasts."""
-    statements = SQLiteStatements(file.connect, patience_milliseconds=1)
+    statements = SQLiteStatements(file.connect, turns=Turns(), patience_milliseconds=1)
     other.execute("BEGIN IMMEDIATE")
 
     for _ in range(2):
@@ -180,7 +183,9 @@ async def test_who_has_gone_is_not_answered(
 
 async def test_closing_finishes_what_is_wanted(file: File, other: sqlite3.Connection) -> None:
     """And what comes later opens the file again."""
-    statements = SQLiteStatements(file.connect, patience_milliseconds=PATIENCE_MILLISECONDS)
+    statements = SQLiteStatements(
+        file.connect, turns=Turns(), patience_milliseconds=PATIENCE_MILLISECONDS
+    )
     wanted = [
         asyncio.create_task(statements.run(INSERT, [name], writes=True)) for name in ("a", "b")
     ]
@@ -192,3 +197,31 @@ async def test_closing_finishes_what_is_wanted(file: File, other: sqlite3.Connec
     assert await statements.run(INSERT, ["c"], writes=True) == ("c",)
     await statements.close()
     assert _names(other) == {"a", "b", "c"}
+
+
+async def test_writers_of_one_process_take_turns(file: File, other: sqlite3.Connection) -> None:
+    """A transaction that is under way elsewhere in this process is waited for without looking."""
+    turns = Turns()
+    statements = SQLiteStatements(
+        file.connect, turns=turns, patience_milliseconds=PATIENCE_MILLISECONDS
+    )
+    async with turns.take(brief=False):
+        other.execute("BEGIN IMMEDIATE")
+        wanted = asyncio.create_task(statements.run(INSERT, ["a"], writes=True))
+        await asyncio.sleep(0)
+        other.execute("COMMIT")
+        assert not file.begun.is_set()
+
+    assert await wanted == ("a",)
+    await statements.close()
+
+
+async def test_a_turn_that_does_not_come_is_told(file: File) -> None:
+    """Somebody in this process writes for longer than anybody waits."""
+    turns = Turns()
+    statements = SQLiteStatements(file.connect, turns=turns, patience_milliseconds=10)
+    async with turns.take(brief=False):
+        with pytest.raises(TimeoutError):
+            await statements.run(INSERT, ["a"], writes=True)
+
+    await statements.close()
