@@ -785,6 +785,21 @@ class TestStreams:
             assert name.split(b"{")[1].split(b"}")[0] in (b"news", b"other")
             assert redis_server.ask("PTTL", name) > 0
 
+    async def test_channel_that_nobody_publishes_into_is_kept_for_an_hour_only(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Whoever may subscribe can think of any number of names."""
+        hour, meta = 3_600_000, PREFIX + b"m:{news}"
+        await process.broker.history("news")
+        empty = redis_server.ask("PTTL", meta)
+        await stream(process, 1)
+        published = redis_server.ask("PTTL", meta)
+        await process.broker.history("news")
+
+        assert 0 < empty <= hour
+        assert published > hour
+        assert redis_server.ask("PTTL", meta) > hour
+
     async def test_scripts_that_were_flushed_are_sent_again(
         self, process: Process, redis_server: RedisServer
     ) -> None:

@@ -38,7 +38,12 @@ if not epoch or lost() then
   redis.call('HSET', KEYS[2], 'e', epoch, 's', string.format('%.0f', top))
 end
 if ARGV[4] ~= '0' then
-  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+  local keep = tonumber(ARGV[4])
+  if top == 0 then
+    -- Anybody who may subscribe can think of names without end; who is subscribed looks again.
+    keep = math.min(keep, 3600000)
+  end
+  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', keep))
 end
 
 local entries = {}
