@@ -15,7 +15,7 @@ async def test_it_delivers_before_publish_returns() -> None:
     """So that a publisher sees its own publication before the reply, as with Centrifugo."""
     order: list[str] = []
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: order.append("delivered"))
+    await broker.start(lambda _channel, _publication, _link, _at: order.append("delivered"))
     await broker.subscribe("news")
 
     await broker.publish("news", Publication(data=Raw(b"1")))
@@ -27,7 +27,7 @@ async def test_it_delivers_before_publish_returns() -> None:
 async def test_after_stop_nothing_is_accepted() -> None:
     """A publication that nobody will get must not be acknowledged."""
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
     await broker.subscribe("news")
 
     await broker.stop()
@@ -40,7 +40,7 @@ async def test_after_stop_nothing_is_accepted() -> None:
 async def test_it_never_suspends() -> None:
     """A command that waits for nothing needs no task of its own."""
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
 
     assert steps(broker.subscribe("news")) == 0
     assert steps(broker.publish("news", Publication(data=Raw(b"1")))) == 0
@@ -50,7 +50,7 @@ async def test_publication_is_handed_on_as_it_is() -> None:
     """One object for every subscriber of the process; nothing is copied."""
     received: list[Publication] = []
     broker = MemoryBroker()
-    await broker.start(lambda _channel, publication, _link: received.append(publication))
+    await broker.start(lambda _channel, publication, _link, _at: received.append(publication))
     await broker.subscribe("news")
     sent = Publication(data=Raw(b"1"))
 
@@ -62,7 +62,7 @@ async def test_publication_is_handed_on_as_it_is() -> None:
 async def test_channels_that_were_given_up_leave_nothing() -> None:
     """No map grows without bound (design section 4)."""
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
     for number in range(1000):
         await broker.subscribe(f"room:{number}")
         broker.unsubscribe(f"room:{number}")
