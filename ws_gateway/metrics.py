@@ -21,6 +21,9 @@ from prometheus_client.core import (
     Metric,
 )
 
+HANDSHAKE_RESULTS = (
+    *("ok", "bad_request", "unauthorized", "forbidden", "rate_limited", "over_capacity", "error"),
+)
 _HANDSHAKE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _DELIVERY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _CONNECTION_BUCKETS = (1, 10, 60, 300, 900, 3600, 14400, 86400)
@@ -128,6 +131,13 @@ class Metrics:
         self.jwks_refreshes = CounterMetric(
             "gateway_jwks_refresh", "Fetches of issuers' keys.", ["result"], registry=registry
         )
+        # From zero: what is not there at all has no rate, and its first rise would be missed.
+        for counter, results in (
+            (self.handshakes, HANDSHAKE_RESULTS),
+            (self.jwks_refreshes, ("ok", "error")),
+        ):
+            for result in results:
+                counter.labels(result)
         Gauge("gateway_build_info", "The running version.", ["version"], registry=registry).labels(
             version
         ).set(1)

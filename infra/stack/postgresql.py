@@ -30,6 +30,8 @@ ROLE = "drawbridge"
 DATABASE = "drawbridge"
 #: The secret of the role, in the directory that holds the data too: an address with a password.
 URL_FILE = "url"
+#: The password alone, for what wants nothing else.
+PASSWORD_FILE = "password"  # noqa: S105 - a name
 _ACCOUNT = "postgres"
 _URL = re.compile(rb"postgresql\+asyncpg://[a-z]+:([A-Za-z0-9_-]+)@")
 
@@ -81,6 +83,8 @@ def keep_password(directory: LocalDirectory, port: int) -> str:
     wanted = f"{url(port, password)}\n".encode()
     if content != wanted:
         directory.write(URL_FILE, wanted, mode=PRIVATE)
+    if directory.read(PASSWORD_FILE) != password.encode():
+        directory.write(PASSWORD_FILE, password.encode(), mode=PRIVATE)
     return password
 
 
