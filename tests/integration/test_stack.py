@@ -268,7 +268,7 @@ def test_up_again_changes_nothing_and_says_what_to_do(stack: Stack) -> None:
     said = stack.up(2, LIMITS="load")
 
     assert stack.pids() == before
-    assert len(before) == 9
+    assert len(before) == 11
     for part in (stack.url, "TOKEN=$(curl", f"http://localhost:{stack.ports.prometheus}"):
         assert part in said
     assert not [password for password in stack.passwords.values() if password in said]
