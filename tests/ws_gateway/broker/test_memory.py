@@ -64,7 +64,7 @@ async def test_what_nobody_reads_any_more_is_forgotten_in_time() -> None:
     """Also in a channel that nobody touches again, long before its position is."""
     clock = [0.0]
     broker = MemoryBroker(clock=lambda: clock[0])
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
     minute = PublishOptions(history_size=10, history_ttl=60)
     kept = broker._streams
     for channel in ("left", "renewed", "left too"):
@@ -86,7 +86,7 @@ async def test_what_nobody_reads_any_more_is_forgotten_in_time() -> None:
 async def test_streams_that_made_room_leave_nothing() -> None:
     """However many channels were published into before the time of the first is over."""
     broker = MemoryBroker(clock=lambda: 0.0, max_streams=10)
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
 
     for number in range(100):
         options = PublishOptions(history_size=1, history_ttl=60)
