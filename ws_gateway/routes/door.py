@@ -15,6 +15,7 @@ from ws_gateway.connection import Connection, DeflatingConnection
 from ws_gateway.exceptions import HandshakeRejected
 from ws_gateway.node import Node
 from ws_gateway.protocol.codec import Codec
+from ws_gateway.routes.handshake_clock import elapsed
 from ws_gateway.transport import Transport
 
 RETRY = {"Retry-After": "5"}
@@ -39,14 +40,20 @@ class Entry:
 
     Args:
         node: Where its connection will live.
+        handshake: What it came with.
         admission: Who it is.
         release: Called when it has said who it is, or will not; None if it has said so.
     """
 
     def __init__(
-        self, node: Node, admission: Admission, release: Callable[[], None] | None
+        self,
+        node: Node,
+        handshake: HTTPConnection,
+        admission: Admission,
+        release: Callable[[], None] | None,
     ) -> None:
         self._node = node
+        self._handshake = handshake
         self._admission = admission
         self._release = release
 
@@ -55,6 +62,7 @@ class Entry:
         release, self._release = self._release, None
         admission = self._admission
         self._node.metrics.handshakes.labels("ok").inc()
+        self._node.metrics.handshake_seconds.observe(elapsed(self._handshake.scope))
         kind = DeflatingConnection if transport.deflates else Connection
         return kind(
             transport,
@@ -80,10 +88,14 @@ class Door:
     Args:
         node: Where connections live.
         unauthenticated: Bounds those that bring no credential.
+        connection_limit: How many connections the node may have.
     """
 
-    def __init__(self, node: Node, unauthenticated: UnauthenticatedSockets) -> None:
+    def __init__(
+        self, node: Node, unauthenticated: UnauthenticatedSockets, *, connection_limit: int
+    ) -> None:
         self.node = node
+        self._connection_limit = connection_limit
         self._unauthenticated = unauthenticated
 
     @contextlib.contextmanager
@@ -96,6 +108,8 @@ class Door:
         """
         if not self.node.ready:
             raise HTTPException(503, "not ready, or going away", RETRY)
+        if self.node.connections >= self._connection_limit:
+            raise HTTPException(503, "too many connections", RETRY)
         credentials = admission.credentials
         release = None
         if credentials is not None and not credentials.user and not self.node.guests:
@@ -107,7 +121,7 @@ class Door:
             except HandshakeRejected as error:
                 raise HTTPException(error.status, error.detail, error.headers) from error
             release = partial(self._unauthenticated.release, address)
-        entry = Entry(self.node, admission, release)
+        entry = Entry(self.node, connection, admission, release)
         try:
             yield entry
         finally:

@@ -27,7 +27,7 @@ def places() -> UnauthenticatedSockets:
 @pytest.fixture
 def door(gateway: Gateway, places: UnauthenticatedSockets) -> Door:
     """The door of a node."""
-    return Door(gateway.node, places)
+    return Door(gateway.node, places, connection_limit=1)
 
 
 @pytest.fixture
@@ -52,11 +52,15 @@ async def test_a_connection_is_counted_until_it_has_ended(
     """If it never says whose it is; and the next one of the address waits for that."""
     with door.enter(request_, NOBODY) as entry:
         connection = entry.open(RecordingTransport(), JSON)
+    with pytest.raises(HTTPException) as full, door.enter(request_, NOBODY):
+        pass
+    door._connection_limit = 2
     with pytest.raises(HTTPException) as refused, door.enter(request_, NOBODY):
         pass
     counted = len(places)
     connection.lost(1006)
 
+    assert full.value.status_code == 503
     assert refused.value.status_code == 429
     assert (counted, len(places)) == (1, 0)
 
