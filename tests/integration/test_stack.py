@@ -527,7 +527,10 @@ async def test_the_end_of_a_session_closes_its_sockets(stack: Stack, path: str) 
 
 
 async def test_a_page_behind_nginx_outlives_its_access_token(stack: Stack) -> None:
-    """The gateway ends the socket at ``exp``; the page refreshes its session and comes back."""
+    """The gateway ends the socket at ``exp``; the page refreshes its session and comes back.
+
+    Bob's: another test has ended all of alice's sessions, and with them every token as old as this.
+    """
     database = (stack.local / "stack/postgresql/url").read_text("ascii").strip()
     settings = {
         "AUTH_DATABASE_URL": database,
@@ -536,8 +539,8 @@ async def test_a_page_behind_nginx_outlives_its_access_token(stack: Stack) -> No
     }
     async with open_service(Settings.from_environment(settings)) as service, chromium() as browser:
         context = await browser.new_context(ignore_https_errors=True, base_url=stack.url)
-        alice = Visitor(await context.new_page(), stack)
-        await alice.log_in("alice")
+        bob = Visitor(await context.new_page(), stack)
+        await bob.log_in("bob")
         cookies = {cookie["name"]: cookie["value"] for cookie in await context.cookies()}
         claims = jwt.get_unverified_claims(cookies[COOKIE])
         # The same session's access token, as it was some ten minutes ago.
@@ -548,21 +551,21 @@ async def test_a_page_behind_nginx_outlives_its_access_token(stack: Stack) -> No
             scopes={"connect"},
             sid=claims["sid"],
             now=time.time() - lived,
-            name="alice",
+            name="bob",
         )
-        await give_cookie(alice, old.text, seconds=SOON_SECONDS)
-        await alice.page.reload()
-        await expect(alice.state).to_have_text("connected")
+        await give_cookie(bob, old.text, seconds=SOON_SECONDS)
+        await bob.page.reload()
+        await expect(bob.state).to_have_text("connected")
 
-        async with alice.page.expect_response("**/session/refresh", timeout=60_000) as refreshed:
-            await expect(alice.message("Connected again", "note")).to_be_visible(timeout=60_000)
+        async with bob.page.expect_response("**/session/refresh", timeout=60_000) as refreshed:
+            await expect(bob.message("Connected again", "note")).to_be_visible(timeout=60_000)
 
         assert (await refreshed.value).status == 204
-        await expect(alice.state).to_have_text("connected")
+        await expect(bob.state).to_have_text("connected")
         now = {cookie["name"]: cookie["value"] for cookie in await context.cookies()}
         assert now.keys() == cookies.keys()
         assert not {*now.values()} & {*cookies.values(), old.text}
-        assert alice.complaints == []
+        assert bob.complaints == []
 
 
 async def test_another_setting_is_a_rolling_restart(stack: Stack) -> None:
