@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 # locust brings gevent and much else, so it has an environment of its own.
 LOAD_VENV := .venv-load
+# Kubernetes' schemas of many versions, which nothing else needs.
+MANIFESTS_VENV := .venv-manifests
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services load bench test test-sdk lint format proto docs pictures lock clean
+.PHONY: help run up down services load bench test test-sdk lint format proto docs pictures lock \
+	base-image images test-images manifests deploy undeploy clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A virtual environment that was interrupted half-way has no stamp and is completed on the next call.
 $(VENV)/stamp-run: requirements/run.txt
@@ -32,6 +35,11 @@ $(VENV)/stamp-dev: requirements/dev.txt $(VENV)/stamp-run
 $(LOAD_VENV)/stamp: requirements/load.txt $(VENV)/stamp-run
 	@$(PYTHON) -m venv $(LOAD_VENV)
 	$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/load.txt
+	@touch $@
+
+$(MANIFESTS_VENV)/stamp: requirements/manifests.txt $(VENV)/stamp-run
+	@$(PYTHON) -m venv $(MANIFESTS_VENV)
+	$(MANIFESTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/manifests.txt
 	@touch $@
 
 run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8443
@@ -66,6 +74,23 @@ test-sdk: $(VENV)/stamp-dev ## run the official Python SDK's own live tests, on 
 	@$(BIN)/python -m infra.stack install
 	PYTHONPATH=. $(BIN)/python tests/sdk/python/suite.py
 
+base-image: $(VENV)/stamp-run ## make the base of the images from Debian's packages, where no registry answers
+	@$(BIN)/python -m infra.images base
+
+images: $(VENV)/stamp-run ## build the images: REGISTRY= TAG= BASE_IMAGE=; by docker, or buildah where it has no engine
+	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" BASE_IMAGE="$(BASE_IMAGE)" NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" \
+		$(BIN)/python -m infra.images build
+
+# The images must be there: make images.
+test-images: $(VENV)/stamp-dev ## run the images, log in and exchange messages between two gateways
+	@$(BIN)/python -m infra.stack install
+	REGISTRY="$(REGISTRY)" TAG="$(TAG)" $(BIN)/python -m pytest -q tests/images/exchange.py
+
+manifests: $(MANIFESTS_VENV)/stamp ## write what is generated in k8s/, build every overlay and component, and check them
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests write
+	$(MANIFESTS_VENV)/bin/hadolint infra/docker/Dockerfile
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests check
+
 lint: $(VENV)/stamp-dev ## style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -90,5 +115,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) build/load .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) build/load build/images build/manifests build/tools .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ SETS = {
     "gateway": ["--extra", "gateway"],
     "run": ["--extra", "auth", "--extra", "gateway"],
     "load": ["--group", "load"],
+    "manifests": ["--group", "manifests"],
     "dev": ["--extra", "auth", "--extra", "gateway", "--group", "dev"],
 }
 
