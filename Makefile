@@ -10,7 +10,7 @@ MANIFESTS_VENV := .venv-manifests
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services load bench test test-sdk lint format proto docs pictures lock \
+.PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures lock \
 	base-image images test-images manifests deploy undeploy clean
 
 help: ## list the targets
@@ -65,9 +65,14 @@ services: $(VENV)/stamp-run ## install the programs of the stack and the tests (
 	@$(BIN)/python -m infra.stack install
 
 # The tests start the real programs, locust among them. Without them their tests fail, and say what is missing.
-test: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests (T=path narrows)
+# A file stays in one process, because its tests share the services that it starts.
+test: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests, one process a core (T=path narrows)
 	@$(BIN)/python -m infra.stack install || true
-	$(BIN)/coverage run -m pytest --durations=10 $(T)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 $(T)
+
+# Not a part of `test`: watching each branch doubles what the tests cost.
+coverage: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests and list what none of them reaches (T=path narrows)
+	$(BIN)/coverage run -m pytest $(T)
 	$(BIN)/coverage report
 
 test-sdk: $(VENV)/stamp-dev ## run the official Python SDK's own live tests, on ports 8000 and up
