@@ -1,8 +1,8 @@
 """What builds and runs images here: docker, or buildah and podman with a store of the project's own.
 
-buildah needs neither a daemon nor systemd nor cgroups of its own, so it builds on machines that are
-containers themselves. Its store is below ``build/images``; images of the system are neither seen nor
-touched.
+buildah needs neither a daemon nor systemd nor cgroups of its own, so it builds on machines that
+are containers themselves. Its store is below ``build/images``; images of the system are neither
+seen nor touched.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def find(environment: Mapping[str, str] = os.environ) -> Engine:
             *(programs.find("podman"), *kept, "--runtime", "runc"),
             *("--cgroup-manager", "cgroupfs", "--events-backend", "file"),
         ),
-        confinement=_limits(),
+        # podman's own idea of "read-only" lets /tmp and /run be written.
+        confinement=(*_limits(), "--read-only-tmpfs=false"),
     )
 
 
@@ -159,12 +160,13 @@ def _trust() -> tuple[str, ...]:
 
 
 def _limits() -> tuple[str, ...]:
-    """Ask for no more than this process has: more is refused, and podman's own wish is more."""
-    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    """Ask for no more than this machine gives: more is refused, and podman's own wish is more."""
+    wishes = {"nofile": (resource.RLIMIT_NOFILE, 65_536), "nproc": (resource.RLIMIT_NPROC, 4096)}
     options: list[str] = []
-    for name, kind in limits.items():
+    for name, (kind, wish) in wishes.items():
         _, hard = resource.getrlimit(kind)
-        options += ["--ulimit", f"{name}={hard}:{hard}"]
+        limit = wish if hard == resource.RLIM_INFINITY else min(hard, wish)
+        options += ["--ulimit", f"{name}={limit}:{limit}"]
     return tuple(options)
 
 
