@@ -11,7 +11,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures lock \
-	base-image images test-images manifests deploy undeploy clean
+	base-image images test-images manifests deploy undeploy secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,16 @@ manifests: $(MANIFESTS_VENV)/stamp ## write what is generated in k8s/, build eve
 	$(MANIFESTS_VENV)/bin/hadolint infra/docker/Dockerfile
 	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests check
 
+deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGISTRY= TAG= OVERLAY=production
+	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" OVERLAY="$(OVERLAY)" BASE_IMAGE="$(BASE_IMAGE)" \
+		NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy deploy
+
+undeploy: $(MANIFESTS_VENV)/stamp ## take it off again, but for data and Secrets: OVERLAY=production
+	@OVERLAY="$(OVERLAY)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy undeploy
+
+secrets: $(MANIFESTS_VENV)/stamp ## print Secrets with new passwords for a cluster: make -s secrets | kubectl apply -f -
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy secrets
+
 lint: $(VENV)/stamp-dev ## style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -120,5 +130,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) build/load build/images build/manifests build/tools .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What builds and runs images here: docker, or buildah and podman with a store of the project's own.
+"""What builds and runs images here: docker, or buildah and podman with a store of our own.
 
 buildah needs neither a daemon nor systemd nor cgroups of its own, so it builds on machines that
 are containers themselves. Its store is below ``build/images``; images of the system are neither

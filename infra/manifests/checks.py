@@ -308,8 +308,8 @@ def policies_are_the_picture(build: Documents) -> Iterator[str]:
     for who, to in sorted(inside ^ {(who, to) for who, to, _ in ways_out if to != "world"}):
         yield f"NetworkPolicy {who}: the way out to {to} is not as in the picture"
     for who, to, port in sorted(ways_in | ways_out):
-        workload = build.workloads.get(to)
-        if workload is not None and port not in workload.ports.values():
+        receiver = build.workloads.get(to)
+        if receiver is not None and port not in receiver.ports.values():
             yield f"NetworkPolicy {who} -> {to}: nobody listens on {port}"
 
 

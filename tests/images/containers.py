@@ -29,7 +29,7 @@ BASE = Path("k8s/base")
 DEV = Path("k8s/overlays/dev")
 # As the dev overlay has them.
 _REDIS = "redis://drawbridge-{service}:dev-only-{service}@127.0.0.1:{port}/0"
-_SERVICE_PASSWORD = "dev-only-auth"
+_SERVICE_PASSWORD = "dev-only-database"
 _SEALING_KEY = "dev-only-sealing-key-of-everybody-000000000"
 
 
@@ -196,12 +196,15 @@ class Containers:
 
     # --- what they are given ---
 
-    def _options(self, name: str, given: Mapping[str, str], secrets: Mapping[str, str]) -> list[str]:
+    def _options(
+        self, name: str, given: Mapping[str, str], secrets: Mapping[str, str]
+    ) -> list[str]:
         directory = self.directory / "secrets" / name
         directory.mkdir(parents=True)
         for key, text in secrets.items():
             (directory / key).write_text(f"{text}\n")
-        options = ["--volume", f"{directory}:/run/secrets/drawbridge:ro", "--tmpfs", "/tmp"]  # noqa: S108
+        options = ["--volume", f"{directory}:/run/secrets/drawbridge:ro"]
+        options += ["--tmpfs", "/tmp"]  # noqa: S108 - the container's own
         for variable, value in given.items():
             options += ["--env", f"{variable}={value}"]
         return options
@@ -282,8 +285,8 @@ class Containers:
         owner = server.url(name)
         password = self.directory / "service-password"
         password.write_text(_SERVICE_PASSWORD)
-        done = subprocess.run(
-            ["sh", str(BASE / "postgres/roles.sh")],
+        done = subprocess.run(  # noqa: S603 - our own words only
+            ["/bin/sh", str(BASE / "postgres/roles.sh")],
             env={
                 "PATH": os.environ["PATH"],
                 "PGHOST": "127.0.0.1",

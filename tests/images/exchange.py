@@ -1,4 +1,4 @@
-"""``make test-images``: the images run as a restricted pod runs them, and people talk through them."""
+"""``make test-images``: the images, run as restricted pods are, and people talking through them."""
 
 from __future__ import annotations
 
@@ -97,6 +97,23 @@ def test_an_image_has_one_service(containers: Containers, target: str, module: s
         assert f"No module named '{absent}'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("target", "module"),
+    [("ws-gateway", "ws_gateway.workers"), ("auth-service", "auth_service.workers")],
+)
+def test_nothing_is_compiled_at_a_start(containers: Containers, target: str, module: str) -> None:
+    """Copying a file changes its time; byte code that looks at it costs each start seconds."""
+    done = containers.try_once(
+        target, "--entrypoint", "python", command=["-v", "-c", f"import {module}"]
+    )
+
+    assert done.returncode == 0, done.stderr
+    # The interpreter's own words, with quotes where it was byte code. Debian's modules are Debian's.
+    assert "code object from '/app/" in done.stderr
+    compiled = ("# code object from /app/", "# code object from /venv/")
+    assert not [line for line in done.stderr.splitlines() if line.startswith(compiled)]
+
+
 @pytest.mark.parametrize("target", ["auth-service", "ws-gateway", "nginx"])
 def test_an_image_is_nobody_in_particular(containers: Containers, target: str) -> None:
     """A user without rights, who can write nowhere."""
@@ -125,7 +142,7 @@ def test_production_takes_none_of_the_examples(containers: Containers) -> None:
 
     assert done.returncode != 0
     assert "AUTH_DATABASE_URL: production takes no secret" in done.stderr
-    assert "dev-only-auth" not in done.stderr
+    assert "dev-only-database" not in done.stderr
 
 
 @pytest.mark.timeout(300)

@@ -1,7 +1,8 @@
 """The documents of ``k8s/`` without kustomize: near enough to what it builds, and at once.
 
-Files are read as they are, and what kustomize would generate or write into them (namespace, images,
-ConfigMaps, replicas) is put in here in the simplest way. ``make manifests`` looks at the real builds.
+Files are read as they are, and what kustomize would generate or write into them (namespace,
+images, ConfigMaps, replicas) is put in here in the simplest way. ``make manifests`` looks at the
+real builds.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ class Build:
     def get(self, kind: str, name: str) -> dict[str, Any]:
         """Return one document."""
         (found,) = (
-            item
-            for item in self.all
-            if (item["kind"], item["metadata"]["name"]) == (kind, name)
+            item for item in self.all if (item["kind"], item["metadata"]["name"]) == (kind, name)
         )
         return found
 
@@ -105,7 +104,8 @@ def _resources(directory: Path) -> Iterator[dict[str, Any]]:
         else:
             yield from (item for item in yaml.safe_load_all(path.read_text("utf-8")) if item)
     for generator in content.get("configMapGenerator", []):
-        data = {Path(file).name: (directory / file).read_text() for file in generator.get("files", [])}
+        files = [directory / file for file in generator.get("files", [])]
+        data = {file.name: file.read_text("utf-8") for file in files}
         for file in generator.get("envs", []):
             lines = (directory / file).read_text("utf-8").splitlines()
             pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
@@ -113,6 +113,9 @@ def _resources(directory: Path) -> Iterator[dict[str, Any]]:
         name = generator["name"]
         merged = maps.get(name, {}).get("data", {}) | data
         maps[name] = {
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": merged
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": merged,
         }
     yield from maps.values()
