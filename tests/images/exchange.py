@@ -108,7 +108,7 @@ def test_nothing_is_compiled_at_a_start(containers: Containers, target: str, mod
     )
 
     assert done.returncode == 0, done.stderr
-    # The interpreter's own words, with quotes where it was byte code. Debian's modules are Debian's.
+    # The interpreter's own words, with quotes where it was byte code.
     assert "code object from '/app/" in done.stderr
     compiled = ("# code object from /app/", "# code object from /venv/")
     assert not [line for line in done.stderr.splitlines() if line.startswith(compiled)]
