@@ -36,7 +36,7 @@ from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
 from ws_gateway.revocations.stream import StreamReader
-from ws_gateway.routes import health, page, websocket
+from ws_gateway.routes import asyncapi, health, page, websocket
 from ws_gateway.session import SessionLimits
 from ws_gateway.settings import PREFIX, REDIS, Settings
 from ws_gateway.streams import StreamLimits
@@ -289,6 +289,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         )
     )
     app.include_router(page.create_router())
+    app.include_router(asyncapi.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
     if gateway.settings.trusted_proxies:
