@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 LOAD_VENV := .venv-load
 # Kubernetes' schemas of many versions, which nothing else needs.
 MANIFESTS_VENV := .venv-manifests
+CHECKOV_VENV := .venv-checkov
 T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures lock \
-	base-image images test-images manifests deploy undeploy secrets clean
+	base-image images test-images manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,11 @@ $(LOAD_VENV)/stamp: requirements/load.txt $(VENV)/stamp-run
 $(MANIFESTS_VENV)/stamp: requirements/manifests.txt $(VENV)/stamp-run
 	@$(PYTHON) -m venv $(MANIFESTS_VENV)
 	$(MANIFESTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/manifests.txt
+	@touch $@
+
+$(CHECKOV_VENV)/stamp: requirements/checkov.txt $(VENV)/stamp-run
+	@$(PYTHON) -m venv $(CHECKOV_VENV)
+	$(CHECKOV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
 	@touch $@
 
 run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8443
@@ -97,6 +103,14 @@ manifests: $(MANIFESTS_VENV)/stamp ## write what is generated in k8s/, build eve
 	$(MANIFESTS_VENV)/bin/hadolint infra/docker/Dockerfile
 	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests check
 
+# What it passes over, and why: .checkov.yaml. It looks at what `make manifests` has built.
+checkov: manifests $(CHECKOV_VENV)/stamp ## look for hardening that is missing in the manifests and the Dockerfile
+	@if test -f build/manifests/production.yaml; then \
+		$(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml --framework kubernetes --compact --quiet \
+			--skip-download --file build/manifests/production.yaml; fi
+	@$(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml --framework dockerfile --compact --quiet \
+		--skip-download --file infra/docker/Dockerfile
+
 deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGISTRY= TAG= OVERLAY=production
 	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" OVERLAY="$(OVERLAY)" BASE_IMAGE="$(BASE_IMAGE)" \
 		NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy deploy
@@ -131,5 +145,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ SETS = {
     "run": ["--extra", "auth", "--extra", "gateway"],
     "load": ["--group", "load"],
     "manifests": ["--group", "manifests"],
+    "checkov": ["--group", "checkov"],
     "dev": ["--extra", "auth", "--extra", "gateway", "--group", "dev"],
 }
 

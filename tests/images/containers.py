@@ -88,8 +88,11 @@ class Containers:
         self._prepare_database()
         self._certificate()
         self._nginx_configuration()
-        self.once("auth-service", *self._auth_options("owner"), command=["migrate"])
-        self.serve("auth-service", "auth-service", *self._auth_options("service"))
+        owner, service = self._auth_options("owner"), self._auth_options("service")
+        self.before = self.try_once("auth-service", *service, command=["migrate", "--check"])
+        self.once("auth-service", *owner, command=["migrate"])
+        self.after = self.try_once("auth-service", *service, command=["migrate", "--check"])
+        self.serve("auth-service", "auth-service", *service)
         for number, (public, internal) in enumerate(self.gateways, start=1):
             options = self._gateway_options(public, internal)
             self.serve(f"ws-gateway-{number}", "ws-gateway", *options)

@@ -123,6 +123,12 @@ def test_an_image_is_nobody_in_particular(containers: Containers, target: str) -
     assert containers.once(target, *options, command=["-c", script]).split() == ["10001", "no"]
 
 
+def test_a_pod_learns_whether_its_tables_are_there(containers: Containers) -> None:
+    """As the service's own role, before the migrations and after; its pod waits by this."""
+    assert containers.before.returncode == 3
+    assert containers.after.returncode == 0, containers.after.stderr
+
+
 def test_redis_tells_its_probe_nothing(containers: Containers) -> None:
     """Whoever has no password may ask whether it is there, and no more."""
     assert containers.redis_cli("ping")
