@@ -1,22 +1,20 @@
-"""``python -m ws_gateway``: one gateway process, configured by the environment."""
+"""``python -m ws_gateway``: the gateway, configured by the environment."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 
 import uvloop
 
-from ws_gateway import logs
-from ws_gateway.app import create_app, create_internal_app, open_gateway
+from ws_gateway import logs, process
 from ws_gateway.exceptions import ConfigurationError
-from ws_gateway.listeners import Listener, bind, serve
+from ws_gateway.listeners import bind
 from ws_gateway.settings import Settings
 
 
-async def run(settings: Settings) -> None:
-    """Serve until a signal, then drain.
+def run(settings: Settings) -> int:
+    """Serve until a signal, then drain; returns the exit status.
 
     Raises:
         ConfigurationError: It cannot start with these settings.
@@ -25,19 +23,19 @@ async def run(settings: Settings) -> None:
         public = bind(settings.bind, variable="GATEWAY_BIND")
         for listener in public:
             bound.enter_context(listener)
-        internal = bind(settings.internal_bind, variable="GATEWAY_INTERNAL_BIND")
-        for listener in internal:
-            bound.enter_context(listener)
-        async with open_gateway(settings) as gateway:
+        internal = []
+        for number in range(settings.workers):
+            addresses = [(host, port and port + number) for host, port in settings.internal_bind]
+            internal.append(bind(addresses, variable="GATEWAY_INTERNAL_BIND"))
+            for listener in internal[-1]:
+                bound.enter_context(listener)
+        if settings.workers == 1:
+            uvloop.run(process.run(settings, public=public, internal=internal[0]))
+            return 0
+        # gunicorn is not imported for those who do without.
+        from ws_gateway.workers import serve  # noqa: PLC0415
 
-            async def drain(hurry: asyncio.Event) -> None:
-                await gateway.node.drain(settings.drain_seconds, hurry)
-
-            listeners = [
-                Listener(app=create_app(gateway), sockets=public),
-                Listener(app=create_internal_app(gateway), sockets=internal),
-            ]
-            await serve(listeners, drain=drain)
+        return serve(settings, public=public, internal=internal)
 
 
 def main() -> int:
@@ -45,11 +43,10 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         logs.configure(settings.log_level)
-        uvloop.run(run(settings))
+        return run(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    return 0
 
 
 if __name__ == "__main__":

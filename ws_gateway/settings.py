@@ -118,6 +118,8 @@ class Settings(BaseModel):
     Attributes:
         bind: Where clients connect.
         internal_bind: Where health and metrics are; never to be reachable by clients.
+        workers: Processes behind the same public listeners, each a gateway of its own; the ports
+            of `GATEWAY_INTERNAL_BIND` count up, one for each. More than one needs Redis.
         issuers: Whose tokens are accepted, as a JSON list.
         max_token_seconds: The longest life of a token that is accepted.
         origins: The pages that may connect, as browsers write ``Origin``.
@@ -170,6 +172,7 @@ class Settings(BaseModel):
 
     bind: Addresses = (("127.0.0.1", 8011),)
     internal_bind: Addresses = (("127.0.0.1", 9011),)
+    workers: int = Field(default=1, ge=1, le=64)
     issuers: Json[tuple[IssuerEntry, ...]] | tuple[IssuerEntry, ...] = (
         IssuerEntry(
             issuer=_LOOPBACK_FRONT,
@@ -218,6 +221,17 @@ class Settings(BaseModel):
         if not self.issuers and self.hmac_secret is None and not self.insecure:
             raise ConfigurationError(
                 "GATEWAY_ISSUERS: must name at least one issuer, or GATEWAY_HMAC_SECRET be set"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_are_together(self) -> Self:
+        if self.workers > 1 and self.redis_url is None:
+            # Whoever two clients reach is chance: in half of the cases they would not meet.
+            raise ConfigurationError("GATEWAY_REDIS_URL: needed, for GATEWAY_WORKERS is above 1")
+        if any(port + self.workers > 2**16 for _, port in self.internal_bind):
+            raise ConfigurationError(
+                "GATEWAY_INTERNAL_BIND: the ports of so many GATEWAY_WORKERS end beyond 65535"
             )
         return self
 

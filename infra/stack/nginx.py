@@ -59,7 +59,7 @@ class Place:
         user: Who the workers are, where the master is root.
         linger_seconds: How long a retired worker keeps its sockets after a reload.
         silence_seconds: How long a socket may be silent.
-        logs: Directory of the logs.
+        logs: Directory of the logs; empty: the process' own output, as in a container.
         run: Directory of the pid file and whatever nginx would put on a disk.
     """
 
@@ -149,7 +149,7 @@ def _main(place: Place) -> str:
         f"worker_rlimit_nofile {place.open_files};\n"
         "# A reload retires workers with their sockets, and cuts what is left after this.\n"
         f"worker_shutdown_timeout {place.linger_seconds}s;\n"
-        f'error_log "{place.logs}/nginx-error.log" notice;\n'
+        f"error_log {_error_log(place)} notice;\n"
     )
 
 
@@ -157,14 +157,19 @@ def _http(place: Place) -> str:
     # nginx makes these directories at its start, though nothing of ours is ever written there.
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f'{kind}_temp_path "{place.run}/{kind}";\n' for kind in kinds)
+    access_log = f'"{place.logs}/nginx-access.log"' if place.logs else "/dev/stdout"
     return (
-        f'access_log "{place.logs}/nginx-access.log" front;\n'
+        f"access_log {access_log} front;\n"
         "# Messages about a request quote its first line with the query, where a careless client\n"
         "# puts tokens, and there are such messages at every level below emerg. The access log\n"
         "# tells what became of a request, and the process' log all that concerns no request.\n"
-        f'error_log "{place.logs}/nginx-error.log" emerg;\n'
+        f"error_log {_error_log(place)} emerg;\n"
         f"{temporary}"
     )
+
+
+def _error_log(place: Place) -> str:
+    return f'"{place.logs}/nginx-error.log"' if place.logs else "stderr"
 
 
 def _zones(limits: Limits | None) -> str:

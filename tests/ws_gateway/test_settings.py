@@ -161,6 +161,27 @@ class TestValues:
             read().hooks = "a:b"
 
 
+class TestWorkers:
+    """Several processes are one gateway to those outside, or they are refused."""
+
+    def test_one_is_the_default_and_redis_lets_there_be_more(self) -> None:
+        """Redis is where they meet."""
+        assert read().workers == 1
+        assert read(WORKERS="4", REDIS_URL="redis://127.0.0.1").workers == 4
+
+    def test_without_redis_they_would_not_meet(self) -> None:
+        """Publications would reach the subscribers of one process."""
+        assert refusal(WORKERS="2").startswith("GATEWAY_REDIS_URL: ")
+
+    def test_their_internal_ports_are_ports(self) -> None:
+        """The last one's too."""
+        variables = {"WORKERS": "3", "REDIS_URL": "redis://127.0.0.1"}
+
+        assert read(**variables, INTERNAL_BIND="127.0.0.1:65533").workers == 3
+        line = refusal(**variables, INTERNAL_BIND="127.0.0.1:65534")
+        assert line.startswith("GATEWAY_INTERNAL_BIND: ")
+
+
 class TestNames:
     """Which variables are ours."""
 
