@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ws_gateway.closes import Close
-from ws_gateway.control.cluster import Answers, Cluster
+from ws_gateway.control.cluster import Cluster
 from ws_gateway.control.messages import ListCloses, ListConnections, ShowConnection
 from ws_gateway.descriptions import ConnectionDetails, ConnectionSummary
 
@@ -75,13 +75,13 @@ class Explanations:
         """
         # One more than is shown says whether there is a next page.
         answers = await self._cluster.ask(ListConnections(user=user, after=after, limit=limit + 1))
-        pages = [_decode_connections(result) for result in _results(answers)]
+        pages = [_decode_connections(result) for result in answers.results]
         found = list(islice(merge(*pages, key=lambda one: one.client), limit + 1))
         shown = found[:limit]
         return ConnectionList(
             connections=shown,
             next=shown[-1].client if len(found) > limit else "",
-            complete=answers.complete.is_set(),
+            complete=answers.whole,
         )
 
     async def show_connection(self, client: str) -> ConnectionDetails | None:
@@ -91,7 +91,7 @@ class Explanations:
             ReplyError: 100, the nodes cannot be reached now.
         """
         answers = await self._cluster.ask(ShowConnection(client=client))
-        found = [one for result in _results(answers) for one in _decode_details(result)]
+        found = [one for result in answers.results for one in _decode_details(result)]
         return found[0] if found else None
 
     async def list_closes(
@@ -108,13 +108,9 @@ class Explanations:
             ReplyError: 100, the nodes cannot be reached now.
         """
         answers = await self._cluster.ask(ListCloses(user=user, code=code, limit=limit))
-        found = [one for result in _results(answers) for one in _decode_closes(result)]
+        found = [one for result in answers.results for one in _decode_closes(result)]
         closes = nlargest(limit, found, key=lambda close: close.at)
         by_code: dict[str, int] = {}
         for close in closes:
             by_code[str(close.code)] = by_code.get(str(close.code), 0) + 1
-        return CloseList(closes=closes, by_code=by_code, complete=answers.complete.is_set())
-
-
-def _results(answers: Answers) -> list[bytes]:
-    return [answer.result for answer in answers.given if not answer.code]
+        return CloseList(closes=closes, by_code=by_code, complete=answers.whole)

@@ -241,7 +241,7 @@ class Operations:
     async def _info(self) -> InfoResult:
         answers = await self._cluster.ask(DescribeNode())
         # One that is stuck must not hide the others: it is missing.
-        nodes = [_decode_node(answer.result) for answer in answers.given if not answer.code]
+        nodes = map(_decode_node, answers.results)
         return InfoResult(nodes=sorted(nodes, key=lambda node: node.name))
 
     # Several at once

@@ -41,6 +41,16 @@ class Answers:
         if self.expected is not None and len(self.given) >= self.expected:
             self.complete.set()
 
+    @property
+    def results(self) -> list[bytes]:
+        """Return what was found; see :attr:`whole`."""
+        return [answer.result for answer in self.given if not answer.code]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every node has said what was asked for."""
+        return self.complete.is_set() and not any(answer.code for answer in self.given)
+
     def require(self) -> list[Answer]:
         """Return the answers if all nodes have carried the order out.
 
