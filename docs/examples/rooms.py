@@ -48,7 +48,8 @@ async def send_typed(socket: ClientConnection) -> None:
 def show(message: dict[str, dict[str, object]]) -> None:
     """Print what somebody said, or what went wrong."""
     match message:
-        case {"push": {"channel": str(channel), "pub": {"data": data, "info": dict(info)}}}:
+        case {"push": {"channel": str(channel), "pub": {"data": data, **more}}}:
+            info = more.get("info", {"user": "the server"})  # a backend's has none
             name = (info.get("conn_info") or {}).get("name", info["user"])
             print(f"[{channel.removeprefix('room:')}] {name}: {data}", flush=True)
         case {"error": error}:
