@@ -424,6 +424,8 @@ def create_standalone_app(settings: Settings | None = None) -> FastAPI:
         raise ConfigurationError(
             "GATEWAY_INSECURE: not under another server, whose listeners are not known here"
         )
+    if chosen.api_public:
+        chosen.check_api_key()  # short ones are for loopback listeners
 
     @contextlib.asynccontextmanager
     async def lifespan(outer: FastAPI) -> AsyncIterator[None]:

@@ -271,11 +271,20 @@ class Settings(BaseModel):
             if not text.isascii() or not text.isprintable() or " " in text:
                 raise ConfigurationError("GATEWAY_API_KEY: must be printable ASCII without a blank")
             return self
+        self.check_api_key()
+        return self
+
+    def check_api_key(self) -> None:
+        """Refuse a key that could be guessed.
+
+        Raises:
+            ConfigurationError: It could.
+        """
         try:
-            _key(self.api_key)
+            if self.api_key is not None:
+                _key(self.api_key)
         except ValueError as error:
             raise ConfigurationError(f"GATEWAY_API_KEY: {error}") from None
-        return self
 
     @property
     def api(self) -> bool:

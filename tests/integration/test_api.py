@@ -36,6 +36,7 @@ from cent import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
+from centrifuge import Client as SDKClient, StreamPosition as SDKPosition, SubscriptionEventHandler
 from websockets.asyncio.client import ClientConnection
 
 from tests.integration.embedded import ask, close_code, tell
@@ -270,6 +271,35 @@ async def test_versions_beyond_a_double_are_compared_whole(gateways: list[Gatewa
     history = await asyncio.to_thread(client.history, HistoryRequest(channel=channel, limit=9))
 
     assert [one.data for one in history.publications] == [version, version + 1]
+
+
+async def test_an_sdk_begins_where_its_backend_s_state_ends(gateways: list[Gateway]) -> None:
+    """``get_state`` reads the position here, and what is published after it is recovered."""
+    channel = f"kept:{time.time_ns()}"
+    backend = Backend(Client(gateways[0].api_url, KEY))
+    await backend.publish(PublishRequest(channel=channel, data="in the state"))
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+
+    class Events(SubscriptionEventHandler):  # type: ignore[misc]  # the SDK has no annotations
+        async def on_publication(self, ctx: Any) -> None:  # noqa: ANN401
+            heard.put_nowait(ctx.pub.data)
+
+    async def get_state(name: str) -> SDKPosition:
+        history = await backend.history(HistoryRequest(channel=name, limit=0))
+        await backend.publish(PublishRequest(channel=name, data="after it"))
+        return SDKPosition(offset=history.offset, epoch=history.epoch)
+
+    client = SDKClient(gateways[1].url, token=gateways[1].token("heidi"))
+    subscription = client.new_subscription(channel, Events(), get_state=get_state)
+    await client.connect()
+    await subscription.subscribe()
+    async with asyncio.timeout(30):
+        first = await heard.get()
+        await backend.publish(PublishRequest(channel=channel, data="live"))
+        second = await heard.get()
+    await client.disconnect()
+
+    assert [first, second] == ["after it", "live"]
 
 
 async def test_info_and_batch(backend: Backend, gateways: list[Gateway]) -> None:
