@@ -57,10 +57,11 @@ services: $(VENV)/stamp-run ## install the programs of the stack and the tests (
 	@$(BIN)/python -m infra.stack install
 
 # The tests start the real programs, locust among them. Without them their tests fail, and say what is missing.
-# A file stays in one process, because its tests share the services that it starts.
+# A file stays in one process, because its tests share the services that it starts; in order, because
+# the longest files have few tests and would come last together.
 test: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests, one process a core (T=path narrows)
 	@$(BIN)/python -m infra.stack install || true
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=10 $(T)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10 $(T)
 
 # Not a part of `test`: watching each branch doubles what the tests cost.
 coverage: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests and list what none of them reaches (T=path narrows)

@@ -67,6 +67,7 @@ from auth_service.routes.revocations import revocations_router
 from auth_service.routes.revoke import revoke_router
 from auth_service.routes.session import session_router
 from auth_service.routes.sessions import sessions_router
+from auth_service.routes.shortcut import Shortcut
 from auth_service.routes.token import token_router
 from auth_service.routes.users import users_router
 from auth_service.sealing import load_secret_keys
@@ -459,9 +460,14 @@ def create_app(service: Service, *, lifespan: _Lifespan | None = None) -> FastAP
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.include_router(
-        token_router(clients=service.clients, grants=service.grants, metrics=service.metrics)
+    token = token_router(clients=service.clients, grants=service.grants, metrics=service.metrics)
+    introspect = introspect_router(
+        clients=service.clients,
+        access=service.access,
+        introspection=service.introspection,
+        guesses=service.introspection_guesses,
     )
+    app.include_router(token)
     app.include_router(
         session_router(
             clients=service.clients,
@@ -472,14 +478,7 @@ def create_app(service: Service, *, lifespan: _Lifespan | None = None) -> FastAP
         )
     )
     app.include_router(revoke_router(clients=service.clients, revocation=service.revocation))
-    app.include_router(
-        introspect_router(
-            clients=service.clients,
-            access=service.access,
-            introspection=service.introspection,
-            guesses=service.introspection_guesses,
-        )
-    )
+    app.include_router(introspect)
     app.include_router(users_router(access=service.access))
     app.include_router(password_router(access=service.access, account=service.account))
     app.include_router(sessions_router(access=service.access, account=service.account))
@@ -495,6 +494,7 @@ def create_app(service: Service, *, lifespan: _Lifespan | None = None) -> FastAP
     app.include_router(docs_router(openapi=app.openapi))
     app.include_router(page_router())
     install_error_answers(app)
+    app.add_middleware(Shortcut, routers=(token, introspect))
     app.add_middleware(CrossOrigin, origins=service.settings.allowed_origins)
     app.add_middleware(Envelope, metrics=service.metrics)
     if service.settings.trusted_proxies:

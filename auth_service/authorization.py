@@ -21,8 +21,9 @@ from auth_service.exceptions import (
     InvalidScope,
     OAuth2Error,
 )
-from auth_service.grants.authorization_code import AuthorizationCodeGrant, hash_code
+from auth_service.grants.authorization_code import AuthorizationCodeGrant
 from auth_service.grants.base import granted_scopes, requested_scopes, require_grant
+from auth_service.grants.codes import hash_code
 from auth_service.models import CLIENT_ONLY_SCOPES, Client, User
 from auth_service.redirect_uris import is_registered
 from auth_service.sessions import good_standing

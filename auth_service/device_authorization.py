@@ -11,8 +11,8 @@ from auth_service.audit import AuditEvent
 from auth_service.caller import Caller
 from auth_service.clients import ClientAuthenticator
 from auth_service.exceptions import InvalidGrant, InvalidScope
-from auth_service.grants.authorization_code import hash_code
 from auth_service.grants.base import granted_scopes, requested_scopes, require_grant
+from auth_service.grants.codes import hash_code
 from auth_service.grants.device_code import INTERVAL_SECONDS, DeviceCodeGrant
 from auth_service.limits import Limits
 from auth_service.models import CLIENT_ONLY_SCOPES, Client, User

@@ -213,7 +213,16 @@ def _unusable(directory: Path, error: OSError) -> ConfigurationError:
 
 
 def new_pem(algorithm: str) -> bytes:
-    """Make a private key."""
+    """Make a private key, whose ``kid`` does not begin with ``-``.
+
+    One in 64 would; an operator's command line takes that for an option.
+    """
+    while from_pem(pem := _random_pem(algorithm)).kid.startswith("-"):
+        pass
+    return pem
+
+
+def _random_pem(algorithm: str) -> bytes:
     private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     if algorithm == "ES256":
         private = ec.generate_private_key(ec.SECP256R1())

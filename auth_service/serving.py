@@ -1,5 +1,7 @@
 """A uvicorn server as this service runs it: several in one loop, and none of them owns the signals.
 
+Each takes a few connections at a time, see `listener`.
+
 uvicorn raises a signal again once it has stopped, which would end the process half-way through its
 farewell; so signals are taken by whoever runs the servers, see :func:`stop_on_signals`.
 """
@@ -9,11 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Callable, Generator, Sequence
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 from typing_extensions import override
+
+from auth_service.listener import Listener
 
 # A storm of clients that come back at once must fit; the kernel drops what does not.
 BACKLOG = 2048
@@ -21,7 +27,21 @@ DRAIN_SECONDS = 10
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server among several in one loop: the signals are ours."""
+    """A uvicorn server among several in one loop: the signals are ours, and so is accepting."""
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        listeners = [Listener(listening, self._make_protocol) for listening in sockets or ()]
+        # Closed when the server stops, as what it would have made itself.
+        self.servers.extend(cast("list[asyncio.Server]", listeners))
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     @override
     @contextlib.contextmanager

@@ -70,6 +70,27 @@ class _Reuse(Exception):
     """A refresh token came again that had been replaced: somebody has a copy of it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replaced:
+    """A refresh token that was replaced, and what the access token beside its successor says.
+
+    Args:
+        session: Of which it is.
+        owner: Whose.
+        scopes: What is granted.
+        successor: The refresh token that is good from now on.
+        result: A word for the metrics.
+        now: When, seconds since 1970.
+    """
+
+    session: Rotated | SessionRow
+    owner: Owner
+    scopes: Collection[str]
+    successor: RefreshToken
+    result: str
+    now: float
+
+
 class Sessions:
     """Opens sessions, refreshes and ends them.
 
@@ -250,26 +271,27 @@ class Sessions:
             raise _refused()
         # What nearly every refresh is takes one statement; the others take a transaction, which
         # also finds out what is wrong.
+        replaced = None
         if requested is None and USUAL_SCOPE in client.scopes:
-            at_once = await self._rotate_at_once(presented, client, browser=browser, caller=caller)
-            if at_once is not None:
-                return at_once
+            replaced = await self._rotate_at_once(presented, client, browser=browser)
         try:
-            async with self._database.write() as connection:
-                issued = await self._rotate(
-                    connection, presented, client, requested, browser=browser, caller=caller
-                )
+            if replaced is None:
+                async with self._database.write() as connection:
+                    replaced = await self._rotate(
+                        connection, presented, client, requested, browser=browser
+                    )
         except InvalidGrant:
             self._metrics.refreshes.labels(result="refused").inc()
             raise
         except _Reuse:
             await self._end_reused(presented, client, caller)
             raise _refused() from None
-        return issued
+        self._metrics.refreshes.labels(result=replaced.result).inc()
+        return self._refreshed(replaced, presented.sid, client, caller)
 
     async def _rotate_at_once(
-        self, presented: RefreshToken, client: Client, *, browser: bool, caller: Caller
-    ) -> Issued | None:
+        self, presented: RefreshToken, client: Client, *, browser: bool
+    ) -> _Replaced | None:
         now = self._clock()
         successor = self._refresh_tokens.successor(presented)
         rotated = await sessions.rotate_at_once(
@@ -287,15 +309,12 @@ class Sessions:
             return None
         session, owner = rotated
         scopes = client.scopes & frozenset(session.scope.split()) & frozenset(owner.scope.split())
-        self._metrics.refreshes.labels(result="rotated").inc()
-        return self._refreshed(
-            session,
-            owner,
-            presented.sid,
-            client=client,
+        return _Replaced(
+            session=session,
+            owner=owner,
             scopes=scopes,
             successor=successor,
-            caller=caller,
+            result="rotated",
             now=now,
         )
 
@@ -307,8 +326,7 @@ class Sessions:
         requested: Collection[str] | None,
         *,
         browser: bool,
-        caller: Caller,
-    ) -> Issued:
+    ) -> _Replaced:
         now = self._clock()
         successor = self._refresh_tokens.successor(presented)
         session: Rotated | SessionRow | None = await sessions.rotate(
@@ -331,36 +349,21 @@ class Sessions:
         user = await users.by_id(connection, session.user_id)
         if user is None or user.disabled:
             raise _refused()
-        scopes = _narrowed(session.scope, requested, client, user)
-        owner = Owner(user.id, user.username, "", user.tokens_after)
-        self._metrics.refreshes.labels(result=result).inc()
-        return self._refreshed(
-            session,
-            owner,
-            presented.sid,
-            client=client,
-            scopes=scopes,
+        return _Replaced(
+            session=session,
+            owner=Owner(user.id, user.username, "", user.tokens_after),
+            scopes=_narrowed(session.scope, requested, client, user),
             successor=successor,
-            caller=caller,
+            result=result,
             now=now,
         )
 
-    def _refreshed(
-        self,
-        session: Rotated | SessionRow,
-        owner: Owner,
-        sid: str,
-        *,
-        client: Client,
-        scopes: Collection[str],
-        successor: RefreshToken,
-        caller: Caller,
-        now: float,
-    ) -> Issued:
+    def _refreshed(self, replaced: _Replaced, sid: str, client: Client, caller: Caller) -> Issued:
+        session, owner, now = replaced.session, replaced.owner, replaced.now
         token = self._tokens.mint(
             sub=owner.id,
             client_id=client.id,
-            scopes=scopes,
+            scopes=replaced.scopes,
             sid=sid,
             now=now,
             after=max(owner.tokens_after, client.tokens_after),
@@ -369,12 +372,12 @@ class Sessions:
         )
         return self._issued(
             token,
-            " ".join(sorted(scopes)),
+            " ".join(sorted(replaced.scopes)),
             grant_type=REFRESH_GRANT,
             sub=owner.id,
             client_id=client.id,
             caller=caller,
-            refresh_token=successor,
+            refresh_token=replaced.successor,
             refresh_expires_in=min(session.idle_expires_at, session.expires_at) - int(now),
         )
 

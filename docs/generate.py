@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import fields
-from inspect import getdoc
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -13,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from auth_service.settings import SECRETS, Settings as AuthSettings
 from ws_gateway.channel_options import ChannelOptions
+from ws_gateway.docstrings import attributes
 from ws_gateway.settings import Settings as GatewaySettings
 
 TARGET = Path(__file__).with_name("settings.md")
@@ -51,13 +50,6 @@ the front only if it is set.
 """
 
 
-def descriptions(model: type) -> dict[str, str]:
-    """Read what the ``Attributes`` section of a docstring says of each field."""
-    _, _, section = (getdoc(model) or "").partition("Attributes:\n")
-    found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", section, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in found}
-
-
 def shown(name: str, field: FieldInfo) -> str:
     """Write a default as one would type it into the environment."""
     value = field.default
@@ -79,7 +71,7 @@ def shown(name: str, field: FieldInfo) -> str:
 
 def table(prefix: str, model: type[BaseModel]) -> str:
     """Build the table of one service."""
-    told = descriptions(model)
+    told = attributes(model)
     rows = [
         f"| `{prefix}{name.upper()}` | {shown(name, field)} | {told[name]} |"
         for name, field in model.model_fields.items()
@@ -106,7 +98,7 @@ def page() -> str:
 
 def options() -> str:
     """Build the table of a namespace's options."""
-    told = descriptions(ChannelOptions)
+    told = attributes(ChannelOptions)
     rows = [f"| `{field.name}` | {told[field.name]} |" for field in fields(ChannelOptions)]
     return "\n".join(["| option | what |", "| --- | --- |", *rows]) + "\n"
 

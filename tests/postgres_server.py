@@ -22,6 +22,7 @@ from typing import Self
 
 from infra.stack import postgresql, programs
 from tests.integration.embedded import free_ports
+from tests.watchdog import Watchdog
 
 START_SECONDS = 30
 #: For tests that end before the machine can lose its power.
@@ -43,6 +44,7 @@ class PostgresServer:
         # Not pytest's directory: PostgreSQL's user may not enter that one.
         self._directory = Path(tempfile.mkdtemp(prefix="drawbridge-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
         self._template = False
 
     def start(self) -> Self:
@@ -62,6 +64,7 @@ class PostgresServer:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self._watchdog = Watchdog(self._process.pid, self._directory)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             assert self._process.poll() is None
@@ -74,6 +77,7 @@ class PostgresServer:
         self._signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
+        self._dismiss_watchdog()
 
     def freeze(self) -> None:
         """Let nothing of it run, so that connections stay open and unanswered."""
@@ -98,7 +102,13 @@ class PostgresServer:
             self.thaw()
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait()
+        self._dismiss_watchdog()
         shutil.rmtree(self._directory)
+
+    def _dismiss_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+            self._watchdog = None
 
     def url(self, database: str) -> str:
         """Return a database's address as the service takes it."""

@@ -44,7 +44,7 @@ from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
 from ws_gateway.revocations.stream import StreamReader
-from ws_gateway.routes import api, connections, health, page, websocket
+from ws_gateway.routes import api, asyncapi, connections, health, page, websocket
 from ws_gateway.session import SessionLimits
 from ws_gateway.settings import PREFIX, REDIS, Settings
 from ws_gateway.streams import StreamLimits
@@ -376,6 +376,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(page.create_router())
     if gateway.settings.api_public:
         _include_api(app, gateway)
+    app.include_router(asyncapi.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
     if gateway.settings.trusted_proxies:

@@ -45,7 +45,7 @@ class ChannelOptions:
         history_size: How many publications a channel keeps; 0 for no history.
         history_ttl: For how long.
         history_meta_ttl: How long a channel's position is kept without a publication; 0 for
-            the broker's own time.
+            the broker's own time. Redis keeps it an hour at most before the first publication.
         force_positioning: Every subscription is told of a gap.
         allow_positioning: ... if the client asks for it.
         force_recovery: Every subscription can be resumed where it broke off.

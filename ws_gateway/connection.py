@@ -70,6 +70,7 @@ logger = logging.getLogger(__name__)
 
 _CLOSED_BY_CLIENT = 3000  # the protocol's number for it, which is never sent
 _KEPT_MESSAGE_BYTES = 64  # what a waiting message costs beside its payload, which may be empty
+_TURN_SECONDS = 0.005  # hundreds of usual commands; two or three of the longest answers
 _GO_ON = Verdict.GO_ON
 _MAX_TTL = 365 * 86_400
 _FRAME_PING = frame(PING, b"")
@@ -106,6 +107,7 @@ class Connection(Writer):
         "_inbox",
         "_inbox_bytes",
         "_task",
+        "_turn_ends",
         "_user_bucket",
         "address",
         "client",
@@ -156,6 +158,7 @@ class Connection(Writer):
         self._user_bucket: Bucket | None = None
         self._authenticated = authenticated
         self._task: asyncio.Task[None] | None = None
+        self._turn_ends = 0.0
         self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
         node.join(self)
@@ -389,7 +392,14 @@ class Connection(Writer):
             self.disconnect(DisconnectCode.INTERNAL, incident)
 
     async def _perform_all(self, commands: list[Command]) -> None:
+        loop = self.node.loop
+        if not self.pending:
+            # Nothing was answered in this turn of the loop yet.
+            self._turn_ends = loop.time() + _TURN_SECONDS
         for command in commands:
+            if loop.time() >= self._turn_ends:
+                await asyncio.sleep(0)
+                self._turn_ends = loop.time() + _TURN_SECONDS
             await self._perform(command)
             if self.closed:
                 return

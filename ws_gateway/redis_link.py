@@ -216,7 +216,10 @@ class Link:
             # It would connect by itself, unsubscribed, where the reader has found the end.
             if not data or not connection.is_connected:
                 continue
-            await connection.send_packed_command(data, check_health=False)
+            try:
+                await connection.send_packed_command(data, check_health=False)
+            except RuntimeError as error:  # uvloop's, for a socket that it has closed
+                raise ConnectionResetError(str(error)) from error
 
     async def _probe(self) -> None:
         # Periods are counted, not seconds: after a stall of our own process, what came meanwhile

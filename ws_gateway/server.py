@@ -156,6 +156,11 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             self._refuse(431, "Request head too large")
             # The parser swallows this and reports its own error, which is then ignored.
             raise ValueError("head too large")
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            # RFC 9112 section 3.2. Two would be one for a proxy and the other for us.
+            self._refuse(400, "One Host header is needed")
+            raise ValueError("no host, or several")
         if len(self.pipeline) >= MAX_PIPELINED:
             # One read can hold thousands. A status would pass for the answer to the first of them.
             self._refused = True
@@ -400,8 +405,6 @@ def _fault(scope: dict[str, Any]) -> tuple[int, str, list[tuple[bytes, bytes]]] 
         scope, b"transfer-encoding"
     ):
         return 400, "A handshake has no body", []
-    if len(_values(scope, b"host")) != 1:
-        return 400, "One Host header is needed", []
     if _values(scope, b"sec-websocket-version") != [b"13"]:
         return 426, "WebSocket version 13 is needed", [(b"sec-websocket-version", b"13")]
     keys = _values(scope, b"sec-websocket-key")

@@ -76,6 +76,11 @@ class Writer:
         # One frame is the common case and needs no list.
         self._pending: bytes | list[bytes] | None = None
 
+    @property
+    def pending(self) -> bool:
+        """Whether there are frames that wait for the end of this loop turn."""
+        return self._pending is not None
+
     def send(self, frame: bytes) -> None:
         """Queue a frame for the end of this loop turn."""
         pending = self._pending

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,44 +10,23 @@ from auth_service import audit, pkce
 from auth_service.audit import AuditEvent
 from auth_service.caller import Caller
 from auth_service.exceptions import InvalidGrant, InvalidRequest
-from auth_service.grants.base import require_grant, still_granted
+from auth_service.grants.base import require_grant
+from auth_service.grants.codes import MAX_CODE_CHARACTERS, CodeGrant, hash_code
 from auth_service.identifiers import new_identifier
 from auth_service.issued import Issued
 from auth_service.models import Client
-from auth_service.sessions import Sessions
-from auth_service.store import authorization_codes, users
-from auth_service.store.authorization_codes import AuthorizationCode
-from auth_service.store.database import Database
-
-_MAX_CODE_CHARACTERS = 128
+from auth_service.store import authorization_codes
 
 
-def hash_code(code: str) -> str:
-    """Return what is stored of a code, whose 256 random bits need no slow hash."""
-    return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class AuthorizationCodeGrant:
+class AuthorizationCodeGrant(CodeGrant):
     """The code that a user's browser brought the client.
 
     It is good once, whatever comes of it: a code that comes with the wrong verifier or address has
     been intercepted. If it comes again, the session that it was exchanged for ends, for one of the
     two who had it is a thief (RFC 6749 section 4.1.2).
-
-    Args:
-        database: Where codes are.
-        sessions: Opens the session.
-        clock: Seconds since 1970.
     """
 
     name = "authorization_code"
-
-    def __init__(
-        self, *, database: Database, sessions: Sessions, clock: Callable[[], float]
-    ) -> None:
-        self._database = database
-        self._sessions = sessions
-        self._clock = clock
 
     async def exchange(self, *, client: Client, form: Mapping[str, str], caller: Caller) -> Issued:
         """Open the session that a user agreed to.
@@ -67,7 +45,7 @@ class AuthorizationCodeGrant:
             raise InvalidRequest("code, redirect_uri and code_verifier are required")
         if not pkce.is_verifier(verifier):
             raise InvalidRequest("code_verifier has 43 to 128 unreserved characters")
-        if len(code) > _MAX_CODE_CHARACTERS:
+        if len(code) > MAX_CODE_CHARACTERS:
             raise InvalidGrant("the code is not valid")
         code_hash, sid = hash_code(code), new_identifier()
         # One transaction: if anything fails before its end, the code is still good.
@@ -78,30 +56,10 @@ class AuthorizationCodeGrant:
             if found is None:
                 await self._end_if_used(connection, code_hash, client, caller)
             elif found.redirect_uri == redirect_uri and pkce.proves(verifier, found.challenge):
-                return await self._start(connection, found, client, sid, caller)
+                return await self._start(
+                    connection, found, client, kind=self.name, caller=caller, sid=sid
+                )
         raise InvalidGrant("the code is not valid")
-
-    async def _start(
-        self,
-        connection: AsyncConnection,
-        code: AuthorizationCode,
-        client: Client,
-        sid: str,
-        caller: Caller,
-    ) -> Issued:
-        user = await users.by_id(connection, code.user_id)
-        if user is None:
-            raise InvalidGrant("the code is not valid")
-        return await self._sessions.start_in(
-            connection,
-            user,
-            client,
-            scopes=still_granted(code.scope, client, user),
-            kind=self.name,
-            caller=caller,
-            auth_time=code.auth_time,
-            sid=sid,
-        )
 
     async def _end_if_used(
         self, connection: AsyncConnection, code_hash: str, client: Client, caller: Caller

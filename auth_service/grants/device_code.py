@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.caller import Caller
 from auth_service.exceptions import DeviceAnswer, InvalidGrant, InvalidRequest
-from auth_service.grants.authorization_code import hash_code
-from auth_service.grants.base import require_grant, still_granted
+from auth_service.grants.base import require_grant
+from auth_service.grants.codes import MAX_CODE_CHARACTERS, CodeGrant, hash_code
 from auth_service.issued import Issued
 from auth_service.models import Client
-from auth_service.sessions import Sessions
-from auth_service.store import device_authorizations, users
-from auth_service.store.database import Database
+from auth_service.store import device_authorizations
 from auth_service.store.device_authorizations import DeviceAuthorization
 
 INTERVAL_SECONDS = 5
 _SLOWER_SECONDS = 5
 # A device that keeps to its interval may be measured as a little early by a busy network.
 _LENIENT_SECONDS = 0.5
-_MAX_CODE_CHARACTERS = 128
 
 
-class DeviceCodeGrant:
-    """The code of a device, which its user approves on a page of ours.
-
-    Args:
-        database: Where the requests of devices are.
-        sessions: Opens the session.
-        clock: Seconds since 1970.
-    """
+class DeviceCodeGrant(CodeGrant):
+    """The code of a device, which its user approves on a page of ours."""
 
     name = "urn:ietf:params:oauth:grant-type:device_code"
     #: Short, for the list of sessions and for metrics.
     kind = "device_code"
-
-    def __init__(
-        self, *, database: Database, sessions: Sessions, clock: Callable[[], float]
-    ) -> None:
-        self._database = database
-        self._sessions = sessions
-        self._clock = clock
 
     async def exchange(self, *, client: Client, form: Mapping[str, str], caller: Caller) -> Issued:
         """Open the session if the user has approved.
@@ -58,7 +42,7 @@ class DeviceCodeGrant:
         code = form.get("device_code")
         if code is None:
             raise InvalidRequest("device_code is required")
-        if len(code) > _MAX_CODE_CHARACTERS:
+        if len(code) > MAX_CODE_CHARACTERS:
             raise InvalidGrant("the device code is not valid")
         async with self._database.write() as connection:
             found = await device_authorizations.for_polling(connection, hash_code(code), client.id)
@@ -66,7 +50,7 @@ class DeviceCodeGrant:
                 raise InvalidGrant("the device code is not valid")
             answer = await self._note(connection, found)
             if answer is None:
-                return await self._start(connection, found, client, caller)
+                return await self._start(connection, found, client, kind=self.kind, caller=caller)
         # After the commit, for that the device asked must be remembered.
         raise DeviceAnswer(answer)
 
@@ -93,23 +77,3 @@ class DeviceCodeGrant:
         if found.state == "approved":
             return None
         return "slow_down" if too_fast else "authorization_pending"
-
-    async def _start(
-        self,
-        connection: AsyncConnection,
-        found: DeviceAuthorization,
-        client: Client,
-        caller: Caller,
-    ) -> Issued:
-        user = await users.by_id(connection, found.user_id or "")
-        if user is None:
-            raise InvalidGrant("the device code is not valid")
-        return await self._sessions.start_in(
-            connection,
-            user,
-            client,
-            scopes=still_granted(found.scope, client, user),
-            kind=self.kind,
-            caller=caller,
-            auth_time=found.auth_time,
-        )

@@ -6,8 +6,9 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Iterable
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,12 +18,14 @@ from auth_service.metrics import Metrics
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_DEFAULT_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+# As ASGI has them: names in lower case, all in bytes.
+_DEFAULT_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_UNCACHED = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
 
 
 class Envelope:
@@ -52,7 +55,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _complete(MutableHeaders(scope=message), request_id)
+                message["headers"] = _completed(message.get("headers", ()), request_id)
             await send(message)
 
         begin = time.perf_counter()
@@ -74,8 +77,8 @@ class Envelope:
             return
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = _route(scope)
-        self._metrics.http_requests.labels(method=method, route=route, code=str(status)).inc()
-        self._metrics.http_request_duration.labels(method=method, route=route).observe(seconds)
+        self._metrics.http_requests.labels(method, route, str(status)).inc()
+        self._metrics.http_request_duration.labels(method, route).observe(seconds)
 
 
 def _route(scope: Scope) -> str:
@@ -88,10 +91,13 @@ def _request_id(scope: Scope) -> str:
     return offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(8)
 
 
-def _complete(headers: MutableHeaders, request_id: str) -> None:
-    headers["X-Request-ID"] = request_id
-    for name, value in _DEFAULT_HEADERS.items():
-        headers.setdefault(name, value)
-    if "cache-control" not in headers:
-        headers["Cache-Control"] = "no-store"
-        headers["Pragma"] = "no-cache"
+def _completed(
+    headers: Iterable[tuple[bytes, bytes]], request_id: str
+) -> list[tuple[bytes, bytes]]:
+    complete = [header for header in headers if header[0] != b"x-request-id"]
+    given = {name for name, _ in complete}
+    complete.append((b"x-request-id", request_id.encode("ascii")))
+    complete += [header for header in _DEFAULT_HEADERS if header[0] not in given]
+    if b"cache-control" not in given:
+        complete += _UNCACHED
+    return complete

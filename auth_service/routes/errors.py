@@ -69,10 +69,15 @@ def log_refusal(request: Request, event: str, error: RequestError, client: Clien
     _log.warning(event, extra=fields)
 
 
+def answer_request_error(error: RequestError) -> JSONResponse:
+    """Return a refusal as `ErrorAnswer` says."""
+    body = {"error": error.error, "error_description": error.description}
+    return JSONResponse(body, error.status, headers=error.headers)
+
+
 async def _answer_request_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)  # noqa: S101 (for the type checker)
-    body = ErrorAnswer(error=error.error, error_description=error.description)
-    return JSONResponse(body.model_dump(), error.status, headers=error.headers)
+    return answer_request_error(error)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -85,6 +90,6 @@ async def _answer_http_exception(request: Request, error: Exception) -> JSONResp
     return JSONResponse({"error": word}, error.status_code, headers=error.headers)
 
 
-async def _answer_validation_error(request: Request, _: Exception) -> JSONResponse:
+async def _answer_validation_error(_: Request, __: Exception) -> JSONResponse:
     """Replace the framework's 422, whose text repeats the input, a password perhaps."""
-    return await _answer_request_error(request, InvalidRequest("a parameter is malformed"))
+    return answer_request_error(InvalidRequest("a parameter is malformed"))

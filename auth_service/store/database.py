@@ -22,21 +22,23 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
-from sqlalchemy.util import greenlet_spawn
 
 from auth_service.exceptions import StoreUnavailable
 from auth_service.metrics import Metrics
 from auth_service.store.audit_events import STORED
 from auth_service.store.clients import CHANGED
+from auth_service.store.postgresql_statements import READ_ONLY, PostgreSQLStatements
 from auth_service.store.prepared import Prepared
 from auth_service.store.revocations import APPENDED
+from auth_service.store.sqlite_statements import SQLiteStatements
+from auth_service.store.statements import Statements
+from auth_service.store.turns import Turns
 
 BUSY_TIMEOUT_MILLISECONDS = 5_000
 _WAL_ATTEMPTS = 50
 _WAL_PAUSE_SECONDS = 0.05
 # TimeoutError is an OSError.
 _FAILURES = (DBAPIError, InterfaceError, PoolTimeout, OSError)
-_READ_ONLY = "25006"
 _PING = Prepared(select(literal(1)))
 
 
@@ -80,6 +82,8 @@ class Database:
         self._bounds = bounds
         self._metrics = metrics or Metrics()
         self._sqlite = make_url(url).get_backend_name() == "sqlite"
+        # SQLite has one writer at a time.
+        self._turns = Turns()
         # hide_parameters: an error's text reaches the log, and parameters are names and hashes.
         self._engine = create_async_engine(
             url,
@@ -92,20 +96,24 @@ class Database:
         )
         engine = self._engine.sync_engine
         if self._sqlite:
-            event.listen(engine, "connect", _prepare_connection)
+            event.listen(engine, "connect", _prepare_pooled)
             event.listen(engine, "begin", _begin)
             event.listen(engine, "reset", _roll_back)
             self._reading = self._engine
+            self._statements: Statements = SQLiteStatements(
+                self._open_file, turns=self._turns, patience_milliseconds=BUSY_TIMEOUT_MILLISECONDS
+            )
             self._failures: tuple[type[Exception], ...] = _FAILURES
         else:
             event.listen(engine, "checkout", _refuse_cut_connection)
-            event.listen(engine, "handle_error", _drop_what_cannot_write)
+            event.listen(engine, "handle_error", self._drop_what_cannot_write)
             # A single statement needs no transaction around it: two round trips less.
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
             # What the driver itself says. Those without PostgreSQL do not import it.
             from asyncpg import InterfaceError, PostgresError  # noqa: PLC0415
 
             self._failures = (*_FAILURES, PostgresError, InterfaceError)
+            self._statements = PostgreSQLStatements(self._engine, at_hand=bounds.connections // 2)
         # What SQLAlchemy makes of that while it connects, and SQLite's own.
         self._failures = (*self._failures, engine.dialect.loaded_dbapi.Error)
         self._writing = self._engine.execution_options(writes=True)
@@ -129,6 +137,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._statements.close()
         await self._engine.dispose()
 
     async def ping(self) -> None:
@@ -142,6 +151,7 @@ class Database:
         Raises:
             StoreUnavailable: The database does not answer.
         """
+        self._statements.make_room()
         async with self._counted("read", self._bounds.seconds), self._reading.connect() as found:
             yield found
 
@@ -162,7 +172,12 @@ class Database:
                 the commit was lost.
         """
         seconds = None if patient else self._bounds.seconds
-        async with self._counted("write", seconds), self._writing.begin() as connection:
+        self._statements.make_room()
+        async with (
+            self._counted("write", seconds),
+            self._turn(patient=patient),
+            self._writing.begin() as connection,
+        ):
             if patient and not self._sqlite:
                 await connection.execute(text("SET LOCAL statement_timeout = 0"))
             for note in (APPENDED, CHANGED, STORED):  # of a transaction that was rolled back
@@ -188,29 +203,25 @@ class Database:
         text, ordered = statement.written(self._engine.dialect, values)
         kind = "write" if statement.writes else "read"
         async with self._counted(kind, self._bounds.seconds):
-            pooled = await greenlet_spawn(self._engine.sync_engine.raw_connection)
-            driver: Any = pooled.driver_connection
-            try:
-                if self._sqlite:
-                    rows = list(await driver.execute_fetchall(text, ordered))
-                    return rows[0] if rows else None
-                return await driver.fetchrow(text, *ordered)
-            except BaseException:
-                # Nobody knows what state it is in.
-                await greenlet_spawn(pooled.invalidate)
-                if not self._sqlite and driver.is_closed():
-                    # Its server has gone, from the others in the pool too.
-                    await self._engine.dispose()
-                raise
-            finally:
-                await greenlet_spawn(pooled.close)
+            return await self._statements.run(text, ordered, writes=statement.writes)
+
+    @asynccontextmanager
+    async def _turn(self, *, patient: bool) -> AsyncIterator[None]:
+        """Wait on SQLite until nobody else in this process writes."""
+        if not self._sqlite:
+            yield
+            return
+        seconds = None if patient else BUSY_TIMEOUT_MILLISECONDS / 1000
+        async with self._turns.take(brief=False, seconds=seconds):
+            yield
 
     @asynccontextmanager
     async def _counted(self, kind: str, seconds: float | None) -> AsyncIterator[None]:
         """Measure a transaction and say in one word of ours how it failed."""
         began = time.perf_counter()
         pool = self._engine.sync_engine.pool
-        self._metrics.db_pool_in_use.observe(cast("QueuePool", pool).checkedout())
+        in_use = cast("QueuePool", pool).checkedout() - self._statements.idle
+        self._metrics.db_pool_in_use.observe(in_use)
         try:
             if self._sqlite:
                 # A thread cannot be interrupted; busy_timeout bounds it.
@@ -227,6 +238,17 @@ class Database:
             raise StoreUnavailable from error
         finally:
             self._metrics.db_query_duration.labels(kind).observe(time.perf_counter() - began)
+
+    def _drop_what_cannot_write(self, context: ExceptionContext) -> None:
+        """Let go of a server that has become a standby, for its address may name another by now."""
+        if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+            context.is_disconnect = True
+            self._statements.renew()
+
+    def _open_file(self, patience_milliseconds: int) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._engine.url.database or "", check_same_thread=False)
+        _prepare_connection(connection, patience_milliseconds)
+        return connection
 
     def _make_file(self) -> None:
         path = Path(self._engine.url.database or "")
@@ -255,11 +277,15 @@ class Database:
                 return
 
 
-def _prepare_connection(connection: Any, _record: object) -> None:  # noqa: ANN401 (the driver's)
-    """Set up one SQLite connection; transactions are begun by `_begin` and by nobody else."""
+def _prepare_pooled(connection: Any, _record: object) -> None:  # noqa: ANN401 (the driver's)
+    _prepare_connection(connection, BUSY_TIMEOUT_MILLISECONDS)
+
+
+def _prepare_connection(connection: Any, patience_milliseconds: int) -> None:  # noqa: ANN401
+    """Set up one SQLite connection; it begins no transaction by itself."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}")
+    cursor.execute(f"PRAGMA busy_timeout={patience_milliseconds}")
     cursor.execute("PRAGMA foreign_keys=ON")
     # FULL: what was answered survives a loss of power too, a rotated refresh token above all.
     cursor.execute("PRAGMA synchronous=FULL")
@@ -322,9 +348,3 @@ def _refuse_cut_connection(connection: Any, _record: object, _proxy: object) -> 
     """Have the pool replace a connection whose server has gone."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
-
-
-def _drop_what_cannot_write(context: ExceptionContext) -> None:
-    """Let go of a server that has become a standby, for its address may name another one by now."""
-    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
-        context.is_disconnect = True

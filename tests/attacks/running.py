@@ -40,6 +40,7 @@ class Process:
         arguments: What follows.
         environment: Its settings.
         internal: The port that says when it has started.
+        runner: A module that runs ``module``; it runs itself unless given.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Process:
         *arguments: str,
         environment: Mapping[str, str],
         internal: int,
+        runner: str | None = None,
     ) -> None:
         self.environment = {
             name: value
@@ -61,7 +63,8 @@ class Process:
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             trust_env=False,
         )
-        self._command = [sys.executable, "-m", module, *arguments]
+        run = (module,) if runner is None else (runner, module)
+        self._command = [sys.executable, "-m", *run, *arguments]
 
     def start(self) -> Self:
         """Start it, and wait until it is ready."""
@@ -114,6 +117,7 @@ class Services:
         database_url: Of the token service; the tables are made.
         settings: More ``AUTH_*`` and ``GATEWAY_*``.
         auth_arguments: Of ``serve``.
+        runner: See `Process`.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Services:
         settings: Mapping[str, str] | None = None,
         *,
         auth_arguments: Sequence[str] = (),
+        runner: str | None = None,
     ) -> None:
         public, internal, self.gateway_port, gateway_internal = free_ports(4)
         self.url = f"http://127.0.0.1:{public}"
@@ -148,6 +153,7 @@ class Services:
                 **{name: value for name, value in given.items() if not name.startswith("GATEWAY_")},
             },
             internal=internal,
+            runner=runner,
         )
         self.gateway = Process(
             directory,
@@ -160,6 +166,7 @@ class Services:
                 **{name: value for name, value in given.items() if name.startswith("GATEWAY_")},
             },
             internal=gateway_internal,
+            runner=runner,
         )
 
     def start(self) -> Self:

@@ -55,6 +55,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
             "AUTH_KEYS_DIR": f"{tmp_path}/keys",
             "AUTH_DEFAULT_CLIENT": "chat",
             "AUTH_HASH_THREADS": "2",
+            "AUTH_DATABASE_SECONDS": "30",
         }
     )
 

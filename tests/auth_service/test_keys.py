@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from auth_service import keys
 from auth_service.exceptions import ConfigurationError
 from auth_service.keys import DatedKey, KeyCalendar, from_pem, load_keys, new_pem
 
@@ -137,6 +138,18 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"^AUTH_KEYS_DIR: cannot use"):
         load_keys(tmp_path / "keys", "ES256")
+
+
+def test_the_id_of_a_made_key_is_never_taken_for_an_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``keys revoke KID`` would answer that KID was missing, in an emergency."""
+    ids = iter(["-a", "-", "_b-"])
+    monkeypatch.setattr(keys, "_thumbprint", lambda _members: next(ids))
+
+    new_pem("ES256")
+
+    assert next(ids, None) is None
 
 
 def _dated(algorithm: str = "ES256", **times: int | None) -> DatedKey:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from jose import jws, jwt
 
+from auth_service import tokens as tokens_module
 from auth_service.exceptions import InvalidToken
 from auth_service.keys import KeyRing, load_keys
 from auth_service.tokens import AccessTokens
@@ -376,6 +377,78 @@ def test_the_end_of_life_has_five_seconds_of_leeway(tokens: AccessTokens, good: 
     assert tokens.read(good, now=NOW + 604.9).sub == "u1"
     with pytest.raises(InvalidToken, match="expired"):
         tokens.read(good, now=NOW + 605)
+
+
+@pytest.fixture
+def verifications(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text whose signature is verified from now on."""
+    seen: list[str] = []
+    verify = jws.verify
+
+    def watched(text: str, *arguments: Any, **options: Any) -> object:  # noqa: ANN401
+        seen.append(text)
+        return verify(text, *arguments, **options)
+
+    monkeypatch.setattr(jws, "verify", watched)
+    return seen
+
+
+def test_a_signature_is_verified_once(ring: KeyRing, verifications: list[str]) -> None:
+    """What was good is remembered; what was not is looked at every time, and spoils nothing."""
+    tokens = AccessTokens(keys=ring, issuer=ISSUER, audience="drawbridge", lifetime_seconds=600)
+    good = _sign(ring, _header(ring), _claims())
+    bad = good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB")
+
+    for _ in range(3):
+        assert tokens.read(good, now=NOW).sub == "u1"
+        assert _refused(tokens, bad)
+
+    assert verifications == [good, bad, bad, bad]
+
+
+def test_times_count_for_a_token_that_was_seen_before(ring: KeyRing) -> None:
+    """Also where a clock is set back."""
+    tokens = AccessTokens(keys=ring, issuer=ISSUER, audience="drawbridge", lifetime_seconds=600)
+    good = _sign(ring, _header(ring), _claims(nbf=NOW + 100))
+
+    assert tokens.read(good, now=NOW + 100).sub == "u1"
+    for now, reason in ((NOW + 605, "expired"), (NOW - 6, "iat"), (NOW + 90, "nbf")):
+        with pytest.raises(InvalidToken, match=reason):
+            tokens.read(good, now=now)
+    assert tokens.read(good, now=NOW + 100).sub == "u1"
+
+
+def test_a_token_seen_before_falls_with_its_key(ring: KeyRing, good: str) -> None:
+    """Keys are revoked, and removed after their time."""
+
+    class Keys:
+        now = ring
+
+        def at(self, _: float, /) -> KeyRing:
+            return self.now
+
+    keys = Keys()
+    tokens = AccessTokens(keys=keys, issuer=ISSUER, audience="drawbridge", lifetime_seconds=600)
+    assert tokens.read(good, now=NOW).sub == "u1"
+
+    left = {kid: key for kid, key in ring.by_kid.items() if kid != ring.signing.kid}
+    keys.now = KeyRing(ring.signing, left)
+
+    assert _refused(tokens, good) == "kid"
+
+
+def test_only_so_many_tokens_are_remembered(
+    ring: KeyRing, verifications: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is forgotten first."""
+    monkeypatch.setattr(tokens_module, "MAX_REMEMBERED", 2)
+    tokens = AccessTokens(keys=ring, issuer=ISSUER, audience="drawbridge", lifetime_seconds=600)
+    first, second, third = (_sign(ring, _header(ring), _claims(jti=jti)) for jti in "123")
+
+    for token in (first, second, third, second, third, first):
+        tokens.read(token, now=NOW)
+
+    assert verifications == [first, second, third, first]
 
 
 @hypothesis_settings(max_examples=300)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.benchmarks import report
 from tests.benchmarks.measure import quantile
-from tests.benchmarks.revocation_load import Outcome, World, run
+from tests.benchmarks.revocation_load import Outcome, run
+from tests.integration.two_gateways import World
 
 MAX_SECONDS = 1.0
 PUBLICATIONS_PER_SECOND = 200

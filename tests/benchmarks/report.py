@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 PAGE = Path("docs/performance.md")
+PICTURES = Path("docs/images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,21 @@ class Row:
     target: str
 
 
-def show(title: str, sections: Sequence[tuple[str, Sequence[Row]]], *, save: bool) -> None:
-    """Print the tables; ``save``: and put them into the page, in place of the earlier ones."""
+def show(
+    title: str,
+    sections: Sequence[tuple[str, Sequence[Row]]],
+    *,
+    save: bool,
+    pictures: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Print the tables, and put them into the page.
+
+    Args:
+        title: The heading above all of them.
+        sections: A heading and a table each.
+        save: Whether they take the place of the earlier ones in the page.
+        pictures: The heading of a section → the SVG that follows its table.
+    """
     date = datetime.now(UTC).date().isoformat()
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     lines = [f"## {title}", "", f"Measured on {date}: {machine}.", ""]
@@ -42,6 +57,11 @@ def show(title: str, sections: Sequence[tuple[str, Sequence[Row]]], *, save: boo
             for row in rows
         ]
         lines.append("")
+        if name in pictures:
+            file = f"bench-{name.lower()}.svg"
+            lines += [f"![Waiting times, {name}](images/{file})", ""]
+            if save:
+                (PICTURES / file).write_text(pictures[name], "utf-8")
     text = "\n".join(lines)
     sys.stdout.write(text)
     if save:

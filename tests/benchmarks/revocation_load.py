@@ -10,31 +10,20 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from auth_service.app import Service, open_service
+from auth_service.app import Service
 from auth_service.caller import Caller
 from auth_service.models import User, Username
-from auth_service.settings import Settings
 from auth_service.store import users
-from tests.attacks.conftest import WITHOUT_LIMITS
-from tests.attacks.running import Process, Services
-from tests.integration.embedded import free_ports
-from tests.redis_server import RedisServer
+from tests.integration.two_gateways import World, door
 
-CHANNELS = """
-[namespaces.room]
-allow_subscribe_for_client = true
-allow_publish_for_client = true
-"""
 SESSIONS_PER_USER = 2
 _ROOM = 10
 _OPENING = 20
@@ -78,77 +67,6 @@ class Outcome:
     bystanders: int = 0
     received: int = 0
     seconds: float = 0.0
-
-
-class World:
-    """Redis, the token service and two gateways.
-
-    Args:
-        directory: For all files.
-        database_url: Of the token service.
-    """
-
-    def __init__(self, directory: Path, database_url: str) -> None:
-        self.redis = RedisServer(directory)
-        self.services = Services(directory, database_url, WITHOUT_LIMITS)
-        channels = directory / "channels.toml"
-        channels.write_text(CHANNELS)
-        self.services.auth.environment["AUTH_REDIS_URL"] = self.redis.url
-        self.services.auth.environment["AUTH_ACCESS_TOKEN_SECONDS"] = "3600"
-        environment = self.services.gateway.environment
-        (issuer,) = json.loads(environment["GATEWAY_ISSUERS"])
-        environment |= {
-            "GATEWAY_ISSUERS": json.dumps([issuer | {"revocations": "redis"}]),
-            "GATEWAY_REDIS_URL": self.redis.url,
-            "GATEWAY_CHANNELS_FILE": str(channels),
-            "GATEWAY_MAX_UNAUTHENTICATED_PER_ADDRESS": "10000",
-        }
-        port, internal = free_ports(2)
-        second = directory / "second"
-        second.mkdir()
-        self.second = Process(
-            second,
-            "ws_gateway",
-            environment=environment
-            | {
-                "GATEWAY_BIND": f"127.0.0.1:{port}",
-                "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{internal}",
-            },
-            internal=internal,
-        )
-        self.ports = (self.services.gateway_port, port)
-
-    @contextmanager
-    def running(self) -> Iterator[World]:
-        """Start everything, and stop it at the end."""
-        self.redis.start()
-        try:
-            self.services.start()
-            self.services.populate()
-            self.second.start()
-            yield self
-            self.second.stop()
-            self.services.stop()
-        finally:
-            for one in (self.second, self.services.gateway, self.services.auth):
-                process = getattr(one, "process", None)
-                if process is not None and process.poll() is None:
-                    process.kill()
-                    process.wait()
-            self.redis.kill()
-
-    @asynccontextmanager
-    async def service(self) -> AsyncIterator[Service]:
-        """Give out what the operator's orders use: the same database, in another process."""
-        settings = Settings.from_environment(
-            {
-                name: value
-                for name, value in self.services.auth.environment.items()
-                if name != "AUTH_REDIS_URL"
-            }
-        )
-        async with open_service(settings) as service:
-            yield service
 
 
 class Crowd:
@@ -200,13 +118,7 @@ class Crowd:
 
     def open(self, number: int, token: str) -> connect:
         """Open a socket at one of the two gateways."""
-        return connect(
-            f"ws://127.0.0.1:{self._world.ports[number % 2]}/connection/websocket",
-            additional_headers={"Authorization": f"Bearer {token}"},
-            compression=None,
-            ping_interval=None,
-            proxy=None,
-        )
+        return door(self._world.ports[number % 2], token)
 
     async def _live(
         self, number: int, socket: Socket, doors: asyncio.Semaphore, ready: asyncio.Event

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from auth_service.cli import main
 from auth_service.revocation_publisher import STREAM
+from tests.docs.shell import Shell
 from tests.integration.embedded import Embedded
 from tests.redis_server import RedisServer
 
@@ -68,53 +69,35 @@ class _Person:
         self._http.close()
 
 
-class _Shell:
-    """One bash, that is told a block after the other."""
+class _Operator:
+    """One shell, told a block after the other, beside the server's database and keys."""
 
     def __init__(self, server: Embedded) -> None:
-        local = server.local
-        environment = server.environment | {
-            "AUTH_ISSUER": server.url,
-            "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{local}/auth.db",
-            "AUTH_KEYS_DIR": f"{local}/keys",
-        }
-        self._local = str(local)
+        self._local = server.local
         self._origin = server.url
-        self._process = subprocess.Popen(
-            ["bash", "-eu", "-o", "pipefail"],  # noqa: S607 - whichever bash reads the page
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            text=True,
-        )
+        variables = server.environment | {
+            "AUTH_ISSUER": server.url,
+            "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{server.local}/auth.db",
+            "AUTH_KEYS_DIR": f"{server.local}/keys",
+        }
+        self._shell = Shell(Path.cwd(), variables)
 
     def tell(self, block: str) -> list[str]:
         """Run a block; returns the lines it printed."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         text = block.replace(".venv/bin/python", shlex.quote(sys.executable))
         text = text.replace(".local/", f"{self._local}/")
-        text = text.replace("https://localhost:8443", self._origin)
-        self._process.stdin.write(f"{text}\necho; echo the-end\n")
-        self._process.stdin.flush()
-        lines: list[str] = []
-        for line in self._process.stdout:
-            if line == "the-end\n":
-                return [one for one in lines if one]
-            lines.append(line.rstrip("\n"))
-        pytest.fail(f"{block}\n{lines}")
+        return self._shell.tell(text.replace("https://localhost:8443", self._origin))
 
     def end(self) -> None:
-        """Close its input and wait."""
-        self._process.communicate(timeout=10)
+        """Close the shell."""
+        self._shell.end()
 
 
 # Each order is a process, and there are many.
 @pytest.mark.timeout(300)
 def test_every_block_of_the_page_works_in_turn(server: Embedded) -> None:
     """As a reader pastes them, with a person where the page asks for one."""
-    shell, person = _Shell(server), _Person(server)
+    shell, person = _Operator(server), _Person(server)
     printed: list[list[str]] = []
     try:
         for who, block in _PERSON.findall(PAGE):

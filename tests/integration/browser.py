@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Generic, Protocol
 
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from typing_extensions import TypeVar
 
 from tests.integration.embedded import Embedded
 
@@ -36,7 +39,20 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-class Visitor:
+class Site(Protocol):
+    """A front, as far as a person sees it."""
+
+    url: str
+
+    @property
+    def passwords(self) -> Mapping[str, str]:
+        """The demo users' passwords."""
+
+
+S_co = TypeVar("S_co", bound=Site, default=Embedded, covariant=True)
+
+
+class Visitor(Generic[S_co]):
     """One person with a browser of his own.
 
     Args:
@@ -44,7 +60,7 @@ class Visitor:
         server: Where he goes.
     """
 
-    def __init__(self, page: Page, server: Embedded) -> None:
+    def __init__(self, page: Page, server: S_co) -> None:
         self.page = page
         self.server = server
         self.complaints: list[str] = []
@@ -124,3 +140,20 @@ class Visitor:
     async def write_to(self, name: str) -> None:
         """Choose a name in the conversation shown."""
         await self.log.get_by_role("button", name=name, exact=True).last.click()
+
+
+async def give_cookie(visitor: Visitor[Site], token: str, *, seconds: float = 600) -> None:
+    """Put a cookie where logging in puts one."""
+    await visitor.context.add_cookies(
+        [
+            {
+                "name": COOKIE,
+                "value": token,
+                "url": visitor.server.url,
+                "secure": True,
+                "httpOnly": True,
+                "sameSite": "Strict",
+                "expires": time.time() + seconds,
+            }
+        ]
+    )

@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import secrets
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,17 +20,13 @@ from auth_service.app import open_service
 from auth_service.clients import hash_secret
 from auth_service.grants.device_code import DeviceCodeGrant
 from auth_service.settings import Settings
-from infra.stack import programs
-from infra.stack.exceptions import StackError
+from tests.integration import npm
 from tests.integration.browser import chromium
 from tests.integration.embedded import Embedded
 
 pytestmark = pytest.mark.integration
 
 FOLDER = Path(__file__).parents[1] / "sdk" / "oauth"
-LOCK = FOLDER / "package-lock.json"
-STAMP = FOLDER / "node_modules" / ".installed-from"
-INSTALL = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
 SECONDS = 90
 COORDINATE_BYTES = 32
 
@@ -39,17 +34,7 @@ COORDINATE_BYTES = 32
 @pytest.fixture(scope="module")
 def node() -> str:
     """Node, with the packages installed as locked; their absence is a failure."""
-    try:
-        node, npm = programs.find("node"), programs.find("npm")
-    except StackError as error:
-        pytest.fail(str(error))
-    if not STAMP.exists() or STAMP.read_bytes() != LOCK.read_bytes():
-        done = subprocess.run(  # noqa: S603 - our own lock, no scripts
-            [npm, *INSTALL], cwd=FOLDER, check=False, capture_output=True, text=True, timeout=100
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        shutil.copyfile(LOCK, STAMP)
-    return node
+    return npm.node(FOLDER)
 
 
 def _private_jwk() -> dict[str, str]:

@@ -21,7 +21,7 @@ from playwright.async_api import Browser, expect
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.integration.browser import COOKIE, REFRESH_COOKIE, Visitor, chromium
+from tests.integration.browser import COOKIE, REFRESH_COOKIE, Visitor, chromium, give_cookie
 from tests.integration.embedded import Embedded
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -80,23 +80,6 @@ def restart(servers: list[Embedded]) -> None:
     """Start a killed server again, with its ports and files."""
     dead = servers[-1]
     servers.append(Embedded(dead.directory, ports=dead.ports).start())
-
-
-async def give_cookie(visitor: Visitor, token: str, *, seconds: float = 600) -> None:
-    """Put a cookie where logging in puts one."""
-    await visitor.context.add_cookies(
-        [
-            {
-                "name": COOKIE,
-                "value": token,
-                "url": visitor.server.url,
-                "secure": True,
-                "httpOnly": True,
-                "sameSite": "Strict",
-                "expires": time.time() + seconds,
-            }
-        ]
-    )
 
 
 def session(visitor: Visitor) -> dict[str, Any]:

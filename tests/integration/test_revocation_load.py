@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.revocation_load import World, run
+from tests.benchmarks.revocation_load import run
+from tests.integration.two_gateways import World
 
 pytestmark = pytest.mark.integration
 

@@ -23,13 +23,19 @@ from centrifuge import (
     PublicationContext,
     SubscriptionEventHandler,
 )
+from jose import jwt
+from playwright.async_api import expect
 from typing_extensions import override
 from websockets.asyncio.client import connect as websocket
 
+from auth_service.app import open_service
+from auth_service.settings import Settings
+from tests.integration.browser import COOKIE, Visitor, chromium, give_cookie
 from tests.integration.stack import Stack, all_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
+SOON_SECONDS = 6
 HASTE = {"GATEWAY_DRAIN_SECONDS": "1"}
 
 
@@ -332,6 +338,45 @@ async def test_the_end_of_a_session_closes_its_sockets(stack: Stack, path: str) 
 
     assert [socket_.close_code for socket_ in sockets] == [3500, 3500]
     assert stays.codes == []
+
+
+async def test_a_page_behind_nginx_outlives_its_access_token(stack: Stack) -> None:
+    """The gateway ends the socket at ``exp``; the page refreshes its session and comes back."""
+    database = (stack.local / "stack/postgresql/url").read_text("ascii").strip()
+    settings = {
+        "AUTH_DATABASE_URL": database,
+        "AUTH_KEYS_DIR": str(stack.local / "keys"),
+        "AUTH_ISSUER": stack.url,
+    }
+    async with open_service(Settings.from_environment(settings)) as service, chromium() as browser:
+        context = await browser.new_context(ignore_https_errors=True, base_url=stack.url)
+        alice = Visitor(await context.new_page(), stack)
+        await alice.log_in("alice")
+        cookies = {cookie["name"]: cookie["value"] for cookie in await context.cookies()}
+        claims = jwt.get_unverified_claims(cookies[COOKIE])
+        # The same session's access token, as it was some ten minutes ago.
+        lived = claims["exp"] - claims["iat"] - SOON_SECONDS
+        old = service.tokens.mint(
+            sub=claims["sub"],
+            client_id=claims["client_id"],
+            scopes={"connect"},
+            sid=claims["sid"],
+            now=time.time() - lived,
+            name="alice",
+        )
+        await give_cookie(alice, old.text, seconds=SOON_SECONDS)
+        await alice.page.reload()
+        await expect(alice.state).to_have_text("connected")
+
+        async with alice.page.expect_response("**/session/refresh") as refreshed:
+            await expect(alice.message("Connected again", "note")).to_be_visible(timeout=20_000)
+
+        assert (await refreshed.value).status == 204
+        await expect(alice.state).to_have_text("connected")
+        now = {cookie["name"]: cookie["value"] for cookie in await context.cookies()}
+        assert now.keys() == cookies.keys()
+        assert not {*now.values()} & {*cookies.values(), old.text}
+        assert alice.complaints == []
 
 
 async def test_another_setting_is_a_rolling_restart(stack: Stack) -> None:

@@ -20,7 +20,7 @@ from msgspec import Raw
 from tests.ws_gateway.any_conversation import AnyConversation
 from tests.ws_gateway.conftest import WALL_TIME, FakeLoop, Gateway, Peer, raw, settle
 from tests.ws_gateway.hmac_backend import SECRET, sign
-from ws_gateway.broker.base import Link
+from ws_gateway.broker.base import PLAIN, Link, Published, PublishOptions
 from ws_gateway.codes import DisconnectCode
 from ws_gateway.connection import start
 from ws_gateway.credentials import Credentials, SubscriptionGrant
@@ -882,6 +882,67 @@ class TestInFlight:
 
         assert (await peer.receive())[0]["error"]["code"] == 100
         assert "a" not in peer.connection.session.channels
+
+
+class TestTurns:
+    """Many commands at once: nobody else has to wait for all of them."""
+
+    @staticmethod
+    def _open(gateway: Gateway, alice: Credentials) -> tuple[Peer, list[int]]:
+        """Connect to a gateway that takes a long time to publish."""
+        published: list[int] = []
+        take = gateway.broker.publish
+
+        async def take_long(
+            channel: str, publication: Publication, options: PublishOptions = PLAIN
+        ) -> Published:
+            gateway.loop.now += 0.1
+            published.append(json.loads(bytes(publication.data)))
+            return await take(channel, publication, options)
+
+        gateway.broker.publish = take_long  # type: ignore[method-assign]
+        return gateway.open(alice), published
+
+    async def test_long_message_is_worked_on_in_turns(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """In between, the others have theirs, and what was answered is written."""
+        peer, published = self._open(gateway, alice)
+        await peer.ask(CONNECT)
+
+        peer.send(*(publish("news", number, number) for number in (2, 3, 4)))
+
+        assert published == [2]
+        assert [reply["id"] for reply in await peer.receive()] == [2, 3, 4]
+        assert published == [2, 3, 4]
+
+    async def test_many_messages_of_one_read_are_too(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """What came in one piece has one turn together, in whatever messages."""
+        peer, published = self._open(gateway, alice)
+        await peer.ask(CONNECT)
+
+        for number in (2, 3, 4):
+            peer.send(publish("news", number, number))
+
+        assert published == [2]
+        assert [reply["id"] for reply in await peer.receive()] == [2, 3, 4]
+
+    async def test_who_reads_nothing_is_cut_between_the_turns(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """And the rest of the message is left undone."""
+        peer, published = self._open(gateway, alice)
+        await peer.ask(CONNECT)
+        peer.connection.stalled()
+        peer.transport.unread = 20_000
+
+        peer.send(*(publish("news", number, number) for number in range(2, 20)))
+        await settle()
+
+        assert peer.transport.aborted
+        assert published == [2]
 
 
 class TestBare:

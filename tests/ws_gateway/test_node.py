@@ -215,6 +215,36 @@ class TestPublish:
 
         assert heard == ([] if published is None else [published])
 
+    @pytest.mark.parametrize(
+        ("codec", "channel", "data", "taken"),
+        [
+            (PROTOBUF, "news", b"hello", True),
+            (PROTOBUF, "news", b"", False),
+            (PROTOBUF, "objects:1", b"hello", False),
+            (JSON, "news", b"hello", False),
+        ],
+    )
+    async def test_suites_of_sdks_may_publish_plain_text(
+        self,
+        make_gateway: Callable[..., Gateway],
+        *,
+        alice: Credentials,
+        codec: Codec,
+        channel: str,
+        data: bytes,
+        taken: bool,
+    ) -> None:
+        """Those for Go, Java and Dart do, over Protobuf, where the namespace says no format."""
+        gateway = make_gateway(insecure=True)
+        sender = gateway.open(alice, codec=codec).connection
+
+        try:
+            await gateway.node.publish(sender, alice, channel, Raw(data), subscribed=False)
+        except ReplyError as error:
+            assert error.code == ErrorCode.BAD_REQUEST  # noqa: PT017 - one of two ways out
+
+        assert gateway.broker.requests == ([("publish", channel)] if taken else [])
+
     async def test_deliveries_are_counted(
         self, gateway: Gateway, alice: Credentials, bob: Credentials
     ) -> None:

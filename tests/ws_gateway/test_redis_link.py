@@ -338,6 +338,25 @@ class TestWriting:
 
             assert redis.attempts == [0, 0.5]
 
+    @skips_time
+    async def test_writing_to_a_closed_socket_is_an_outage(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Uvloop says RuntimeError where the end is known to it and not yet to the reader."""
+        async with ScriptedRedis() as redis, linked(redis.endpoint) as listener:
+            await redis.called()
+
+            async def refuse(*_: object, **__: object) -> None:
+                raise RuntimeError("the handler is closed")
+
+            monkeypatch.setattr(redis.endpoint.newest, "send_packed_command", refuse)
+            listener.link.write(PING)
+            await redis.called()
+
+        assert [r.getMessage() for r in caplog.records if r.name.startswith("ws_gateway")] == [
+            "redis is away"
+        ]
+
 
 class TestEnding:
     """Cancelled is ended: no task, no socket, and the speaker knows."""

@@ -93,6 +93,21 @@ class TestHead:
 
             await client.upgrade()
 
+    @pytest.mark.parametrize(
+        ("version", "hosts", "status"),
+        [("1.1", 0, 400), ("1.1", 1, 200), ("1.1", 2, 400), ("1.0", 0, 200), ("1.0", 2, 400)],
+    )
+    @on_uvloop
+    async def test_ordinary_request_has_one_host(
+        self, version: str, hosts: int, status: int
+    ) -> None:
+        """RFC 9112 section 3.2; HTTP/1.0 may leave it out."""
+        async with serving() as running:
+            lines = [f"GET / HTTP/{version}", *[HOST] * hosts, "", ""]
+            client = await running.ask("\r\n".join(lines))
+
+            assert (await client.response())[0] == status
+
     @on_uvloop
     async def test_second_head_of_a_connection_is_bounded_too(self) -> None:
         """Keep-alive is no way round it."""

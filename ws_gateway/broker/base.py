@@ -11,7 +11,10 @@ from msgspec import Raw
 from ws_gateway.protocol.messages import ABSENT, Join, Leave, Publication
 
 META_TTL = 30 * 86_400.0
-"""Seconds for which a channel's position is kept where its namespace says nothing."""
+"""Seconds for which a channel's position is kept where its namespace says nothing.
+
+One that nobody has published into yet may be forgotten sooner.
+"""
 
 
 class Position(NamedTuple):

@@ -6,7 +6,8 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from itertools import islice
+from heapq import heapify, heappop, heappush
+from itertools import count, islice
 from math import inf
 
 import msgspec
@@ -41,9 +42,19 @@ class _Stream:
         kept: The last publications.
         kept_until: When those are forgotten.
         known_until: When the position is.
+        due: It is among those that will be looked at when their publications may be forgotten.
     """
 
-    __slots__ = ("epoch", "kept", "kept_until", "known_until", "top", "version", "version_epoch")
+    __slots__ = (
+        "due",
+        "epoch",
+        "kept",
+        "kept_until",
+        "known_until",
+        "top",
+        "version",
+        "version_epoch",
+    )
 
     def __init__(self) -> None:
         self.epoch = secrets.token_hex(4)
@@ -51,6 +62,7 @@ class _Stream:
         self.kept: deque[Publication] = deque()
         self.kept_until = inf
         self.known_until = inf
+        self.due = False
         self.version = 0
         self.version_epoch = ""
 
@@ -75,6 +87,11 @@ class MemoryBroker:
         self._changed: ChangesHandler | None = None
         self._channels: set[str] = set()
         self._streams: OrderedDict[str, _Stream] = OrderedDict()  # the last touched last
+        # The streams that keep something, by when that may be forgotten at the earliest; the number
+        # decides between equals.
+        self._due: list[tuple[float, int, _Stream]] = []
+        self._numbers = count()
+        self._evicted = 0  # streams, since those were tidied
         self._results: OrderedDict[tuple[str, str], tuple[float, Published]] = OrderedDict()
 
     async def start(
@@ -91,6 +108,7 @@ class MemoryBroker:
         """See Broker."""
         self._handler = self._changed = None
         self._channels.clear()
+        self._due.clear()
 
     def subscribed(self, channel: str) -> bool:
         """See Broker."""
@@ -160,6 +178,7 @@ class MemoryBroker:
     ) -> Published:
         epoch, link = "", None
         if options.history_size:
+            self._forget_publications(now)
             stream = self._stream(channel, now, options.history_meta_ttl)
             if _outdated(stream, options):
                 return Published(stream.top, stream.epoch, 0, suppressed=True)
@@ -181,6 +200,9 @@ class MemoryBroker:
         while len(stream.kept) > options.history_size:
             stream.kept.popleft()
         stream.kept_until = now + options.history_ttl
+        if not stream.due:
+            stream.due = True
+            heappush(self._due, (stream.kept_until, next(self._numbers), stream))
         if options.version:
             stream.version, stream.version_epoch = options.version, options.version_epoch
         return kept
@@ -192,10 +214,15 @@ class MemoryBroker:
         while streams:
             oldest = next(iter(streams.values()))
             if oldest.known_until > now and len(streams) < self._max_streams:
-                if oldest.kept_until <= now:
-                    oldest.kept.clear()
                 break
+            oldest.kept.clear()
             streams.popitem(last=False)
+            self._evicted += 1
+        if self._evicted > self._max_streams:
+            # They would stay where they wait for their time to be over.
+            self._evicted = 0
+            self._due = [entry for entry in self._due if _is_kept(entry[2])]
+            heapify(self._due)
         stream = streams.get(channel)
         if stream is None or stream.known_until <= now:
             stream = streams[channel] = _Stream()
@@ -205,6 +232,16 @@ class MemoryBroker:
         stream.known_until = now + (meta_ttl or META_TTL)
         return stream
 
+    def _forget_publications(self, now: float) -> None:
+        """Forget what is over in channels that nobody looks at any more."""
+        while self._due and self._due[0][0] <= now:
+            _, number, stream = heappop(self._due)
+            if stream.kept and stream.kept_until > now:
+                heappush(self._due, (stream.kept_until, number, stream))
+            else:
+                stream.kept.clear()
+                stream.due = False
+
     def _forget_results(self, now: float) -> None:
         results = self._results
         while results:
@@ -212,6 +249,11 @@ class MemoryBroker:
             if until > now and len(results) < _MAX_RESULTS:
                 return
             results.popitem(last=False)
+
+
+def _is_kept(stream: _Stream) -> bool:
+    stream.due = bool(stream.kept)
+    return stream.due
 
 
 def _outdated(stream: _Stream, options: PublishOptions) -> bool:

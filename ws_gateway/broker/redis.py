@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -25,6 +26,7 @@ from ws_gateway.broker.base import (
     Published,
     PublishOptions,
 )
+from ws_gateway.broker.last_positions import LastPositions
 from ws_gateway.broker.redis_message import (
     CHANGES,
     read_changes,
@@ -52,7 +54,9 @@ _START_CHECKS_PER_SECOND = 100
 _IDEMPOTENCY_SECONDS = 300
 _MAX_MARK = 2**63
 _MAX_OFFSET = 2**53  # what Lua counts exactly, and no stream will have
-_NOTHING_SEEN = Position(0, "")
+_MAX_REMEMBERED = 10_000  # channels; looking at them all costs Redis a tenth of a second
+_EPOCH_TIME_DIGITS = 11  # of the milliseconds since 1970; five random ones follow
+_EPOCH = re.compile(r"[0-9a-f]{16}")
 
 
 def _script(name: str) -> Script:
@@ -82,7 +86,9 @@ class RedisBroker:
 
     What two servers say of one stream may differ: one that was restarted from an older snapshot,
     or took over from a primary, has lost its tail, and gives the same offsets again. The random
-    mark that goes with every offset tells it; see ``Position``.
+    mark that goes with every offset tells it; see ``Position``. The positions that were heard of
+    last are remembered, whether somebody is still subscribed or not, and on every new connection
+    the server is asked about them before anything else.
 
     Whoever can write to Redis can publish anything to anyone. What does not parse, or is longer
     than any gateway would send, is counted and dropped.
@@ -124,6 +130,8 @@ class RedisBroker:
         self.commands = Commands(
             endpoint, timing=timing, jitter=jitter, scripts=(_PUBLISH, _HISTORY)
         )
+        self._last = LastPositions(_MAX_REMEMBERED)
+        self.commands.share((), self._look_back)
         self._subscriber = Subscriber(
             endpoint,
             prefix=PREFIX,
@@ -192,17 +200,18 @@ class RedisBroker:
         keys: tuple[bytes, ...] = _keys(channel)
         if options.idempotency_key:
             keys = (*keys, _result_key(channel, options.idempotency_key))
-        seen = options.seen or _NOTHING_SEEN
+        seen = self._seen(channel, options.seen)
+        mark = _new_mark()
         offset, epoch, receivers, suppressed = await self.commands.call(
             _PUBLISH,
             keys,
             PREFIX + channel.encode(),
             payload,
-            b"%d" % _new_mark(),
+            b"%d" % mark,
             b"%d" % options.history_size,
             _milliseconds(options.history_ttl),
             _meta_ttl(options.history_meta_ttl, options.history_ttl),
-            _new_epoch(),
+            _new_epoch(self._clock(), seen.epoch),
             seen.epoch.encode(),
             b"%d" % seen.offset,
             b"%d" % options.version,
@@ -210,7 +219,10 @@ class RedisBroker:
             b"1" if options.use_delta else b"0",
             _milliseconds(_IDEMPOTENCY_SECONDS) if options.idempotency_key else b"0",
         )
-        return Published(offset, epoch.decode(), receivers, suppressed=bool(suppressed))
+        published = Published(offset, epoch.decode(), receivers, suppressed=bool(suppressed))
+        if offset and not suppressed:
+            self._last.note(channel, Position(offset, published.epoch, mark))
+        return published
 
     async def announce(self, channel: str, changes: Sequence[Change]) -> None:
         """See Broker."""
@@ -225,7 +237,7 @@ class RedisBroker:
         seen: Position | None = None,
     ) -> History:
         """See Broker."""
-        seen = seen or _NOTHING_SEEN
+        seen = self._seen(channel, seen)
         # There is nothing before the first, and an interval that cannot be is an error in Redis.
         limit = 0 if wanted.reverse and wanted.since == 0 else wanted.limit
         top, epoch, mark, entries = await self.commands.call(
@@ -235,11 +247,13 @@ class RedisBroker:
             b"" if wanted.since is None else b"%d" % min(wanted.since, _MAX_OFFSET),
             b"1" if wanted.reverse else b"0",
             _meta_ttl(meta_ttl, 0),
-            _new_epoch(),
+            _new_epoch(self._clock(), seen.epoch),
             seen.epoch.encode(),
             b"%d" % seen.offset,
             b"%d" % seen.mark,
         )
+        position = Position(top, epoch.decode(), int(mark))
+        self._last.note(channel, position)
         try:
             read = [read_entry(entry) for entry in entries]
         except ValueError:
@@ -247,7 +261,7 @@ class RedisBroker:
             self._malformed += 1
             read = []
         return History(
-            Position(top, epoch.decode(), int(mark)),
+            position,
             tuple(publication for publication, _ in read),
             read[-1][1] if read else 0,
         )
@@ -275,6 +289,8 @@ class RedisBroker:
             self._malformed += 1
             return
         self._lag.observe(max(0.0, self._clock() - published_at))
+        if link is not None:
+            self._last.note(channel, Position(publication.offset, link.epoch, link.mark))
         if self._handler is None:
             return
         try:
@@ -295,6 +311,23 @@ class RedisBroker:
             self._changed(channel, changes)
         except Exception:
             logger.exception("changes not delivered", extra={"channel": channel})
+
+    def _seen(self, channel: str, seen: Position | None) -> Position:
+        """Return the furthest that the caller, or anybody here, has seen of a stream."""
+        if seen is not None:
+            self._last.note(channel, seen)
+        return self._last.find(channel)
+
+    def _look_back(self) -> None:
+        """Ask a server that is new to us for what it may have lost, ahead of all other requests."""
+        now = self._clock()
+        for channel, seen in self._last:
+            with contextlib.suppress(BrokerUnavailable):
+                self.commands.request(
+                    *(b"EVALSHA", _HISTORY.digest, b"2", *_keys(channel), b"0", b"", b"0", b"0"),
+                    *(_new_epoch(now, seen.epoch), seen.epoch.encode()),
+                    *(b"%d" % seen.offset, b"%d" % seen.mark),
+                ).add_done_callback(_pass_over)
 
     def _resumed(self, channel: str) -> None:
         if self._missed is None:
@@ -344,6 +377,12 @@ class RedisBroker:
         )
 
 
+def _pass_over(asked: asyncio.Future[object]) -> None:
+    """Let it be: who needs the answer asks again."""
+    if not asked.cancelled():
+        asked.exception()
+
+
 def _keys(channel: str) -> tuple[bytes, bytes]:
     """Name a channel's stream and meta data; what is in braces keeps them in one Cluster slot."""
     name = channel.encode()
@@ -365,8 +404,16 @@ def _meta_ttl(seconds: float, history_ttl: float) -> bytes:
     return _milliseconds(max(seconds or META_TTL, history_ttl))
 
 
-def _new_epoch() -> bytes:
-    return b"%08x" % random.getrandbits(32)
+def _new_epoch(now: float, seen: str) -> bytes:
+    """Make an epoch that comes after all that were made before, and after the one seen.
+
+    So a stream whose newest epoch was lost with its tail is known by the older one it shows, and
+    those who have positions of that older epoch are not taken for who knows its new entries.
+    """
+    made = round(now * 1000)
+    if _EPOCH.fullmatch(seen):
+        made = max(made, int(seen[:_EPOCH_TIME_DIGITS], 16) + 1)
+    return b"%0*x%05x" % (_EPOCH_TIME_DIGITS, made, random.getrandbits(20))
 
 
 def _new_mark() -> int:

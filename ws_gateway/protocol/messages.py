@@ -27,14 +27,29 @@ class _Message(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class StreamPosition(_Message, frozen=True):
-    """A place in a channel's stream."""
+    """A place in a channel's stream.
+
+    Attributes:
+        offset: The number of a publication; 0 is before the first.
+        epoch: The stream's name; another one is another stream.
+    """
 
     offset: UInt64 = 0
     epoch: str = ""
 
 
 class FilterNode(_Message, frozen=True):
-    """A condition on the tags of publications, or ``and``, ``or``, ``not`` of such."""
+    """A condition on the tags of publications, or ``and``, ``or``, ``not`` of such.
+
+    Attributes:
+        op: ``and``, ``or`` or ``not`` of ``nodes``; absent in a comparison.
+        key: The tag that is compared.
+        cmp: How: ``eq``, ``neq``, ``in``, ``nin``, ``ex``, ``nex``, ``sw``, ``ew``, ``ct``, ``gt``,
+            ``gte``, ``lt`` or ``lte``.
+        val: With what.
+        vals: With which, for ``in`` and ``nin``.
+        nodes: What ``op`` is about.
+    """
 
     op: str = ""
     key: str = ""
@@ -45,7 +60,24 @@ class FilterNode(_Message, frozen=True):
 
 
 class SubscribeRequest(_Message, frozen=True):
-    """Subscribe to a channel."""
+    """Subscribe to a channel.
+
+    Attributes:
+        channel: Its name.
+        token: Of one's own backend, for a private channel.
+        recover: Begin where ``epoch`` and ``offset`` are, with what was missed since.
+        epoch: The stream that was heard before.
+        offset: The last publication of it that was heard.
+        data: For the subscribe hook.
+        positioned: Be told of a gap.
+        recoverable: Be able to resume.
+        join_leave: Be told who comes and goes.
+        delta: ``fossil`` to be sent what has changed in place of whole payloads.
+        tf: Which publications to be sent, by their tags.
+        flag: Bit 1: pushes carry the channel's number; bit 2: fail with error 112 where resuming is
+            impossible.
+        type: 0; other kinds of subscriptions do not exist here.
+    """
 
     channel: str = ""
     token: str = ""
@@ -63,7 +95,15 @@ class SubscribeRequest(_Message, frozen=True):
 
 
 class ConnectRequest(_Message, frozen=True):
-    """Authenticate, and begin."""
+    """Authenticate, and begin.
+
+    Attributes:
+        token: The access token, unless the handshake brought it.
+        data: For the connect hook.
+        subs: Where server-side subscriptions are to be resumed, by channel.
+        name: What the client's program is called; nothing depends on it.
+        version: And which one it is.
+    """
 
     token: str = ""
     data: Raw = ABSENT
@@ -98,7 +138,14 @@ class PresenceStatsRequest(_Message, frozen=True):
 
 
 class HistoryRequest(_Message, frozen=True):
-    """Ask for past publications."""
+    """Ask for past publications.
+
+    Attributes:
+        channel: Whose.
+        limit: How many; 0 for the position alone, -1 for as many as are given at once.
+        since: Only what is later, or with ``reverse`` earlier.
+        reverse: The newest first.
+    """
 
     channel: str = ""
     limit: Int32 = 0
@@ -117,7 +164,12 @@ class SendRequest(_Message, frozen=True):
 
 
 class RPCRequest(_Message, frozen=True):
-    """Call a method of the server's hooks."""
+    """Call a method of the server's hooks.
+
+    Attributes:
+        data: Its argument.
+        method: Its name.
+    """
 
     data: Raw = ABSENT
     method: str = ""
@@ -192,7 +244,13 @@ REQUEST_NAMES: dict[type, str] = dict(zip(get_args(Request), _REQUEST_FIELDS, st
 
 
 class Error(_Message, frozen=True):
-    """Why a command failed."""
+    """Why a command failed.
+
+    Attributes:
+        code: Which error.
+        message: The same in words.
+        temporary: The same command may succeed later.
+    """
 
     code: int
     message: str
@@ -200,7 +258,14 @@ class Error(_Message, frozen=True):
 
 
 class ClientInfo(_Message, frozen=True):
-    """Who published, joined or left. ``user`` and ``client`` are always written."""
+    """Who published, joined or left. ``user`` and ``client`` are always written.
+
+    Attributes:
+        user: The user's id; empty for a guest.
+        client: The connection's id.
+        conn_info: What the token or the connect hook says of the user.
+        chan_info: What the subscription's token or the subscribe hook says.
+    """
 
     user: str
     client: str
@@ -232,7 +297,16 @@ class SubscribeResult(_Message, frozen=True):
     """The state a subscription starts in.
 
     Attributes:
+        expires: The subscription ends with its token, unless a sub_refresh comes.
+        ttl: In so many seconds.
+        recoverable: It can be resumed.
+        epoch: The stream's name.
         publications: What was missed.
+        recovered: Nothing is missing between the position that was asked for and now.
+        offset: The position; ``publications`` move it.
+        positioned: A gap will be told.
+        data: From the subscribe hook.
+        was_recovering: It was to be resumed.
         delta: Payloads may be patches from here on.
         id: The channel's number, which pushes carry instead of its name.
     """
@@ -252,7 +326,20 @@ class SubscribeResult(_Message, frozen=True):
 
 
 class ConnectResult(_Message, frozen=True):
-    """The state a connection starts in."""
+    """The state a connection starts in.
+
+    Attributes:
+        client: The connection's id.
+        version: The server's.
+        expires: The connection ends with the token, unless a refresh comes.
+        ttl: In so many seconds.
+        data: From the connect hook.
+        subs: The server's own subscriptions, by channel.
+        ping: Seconds between the server's pings; 0 for none.
+        pong: Each of them is to be answered.
+        session: For transports other than WebSocket.
+        node: The gateway's id.
+    """
 
     client: str
     version: str
@@ -273,7 +360,12 @@ class PresenceResult(_Message, frozen=True):
 
 
 class PresenceStatsResult(_Message, frozen=True):
-    """How many are in a channel."""
+    """How many are in a channel.
+
+    Attributes:
+        num_clients: Connections.
+        num_users: Users; all guests are one.
+    """
 
     num_clients: int
     num_users: int
@@ -288,7 +380,14 @@ class HistoryResult(_Message, frozen=True):
 
 
 class RefreshResult(_Message, frozen=True):
-    """How long the new token lasts."""
+    """How long the new token lasts.
+
+    Attributes:
+        client: The connection's id.
+        version: The server's.
+        expires: It ends.
+        ttl: In so many seconds.
+    """
 
     client: str
     version: str
@@ -297,7 +396,12 @@ class RefreshResult(_Message, frozen=True):
 
 
 class SubRefreshResult(_Message, frozen=True):
-    """How long the subscription's new token lasts."""
+    """How long the subscription's new token lasts.
+
+    Attributes:
+        expires: It ends.
+        ttl: In so many seconds.
+    """
 
     expires: bool = False
     ttl: int = 0
@@ -339,7 +443,15 @@ class Message(_Message, frozen=True):
 
 
 class Subscribe(_Message, frozen=True):
-    """The server began a subscription."""
+    """The server began a subscription.
+
+    Attributes:
+        recoverable: It can be resumed.
+        epoch: The stream's name.
+        offset: The position it begins at.
+        positioned: A gap will be told.
+        data: For the client.
+    """
 
     recoverable: bool = False
     epoch: str = ""
@@ -356,7 +468,12 @@ class DisconnectPush(_Message, frozen=True):
 
 
 class Refresh(_Message, frozen=True):
-    """The server changed how long the connection lasts."""
+    """The server changed how long the connection lasts.
+
+    Attributes:
+        expires: It ends.
+        ttl: In so many seconds.
+    """
 
     expires: bool = False
     ttl: int = 0

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import PlainTextResponse, RedirectResponse
 
 from ws_gateway.bearer import Admission, OAuth2WebSocketPasswordBearer
+from ws_gateway.routes.asset import SECURITY, Asset
 
 LOGIN = "/login"
 """Where the front has the page that sets the cookie; the gateway knows no more of it."""
 
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 # Nothing from elsewhere (the socket to this very host is 'self' too: CSP level 3, section 6.7.2.8),
 # nothing inline, no frame around it, and text can become markup nowhere (trusted types).
 _POLICY = (
@@ -26,26 +21,11 @@ _POLICY = (
     " require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _PAGE_HEADERS = {
-    **_SECURITY,
+    **SECURITY,
     "Cache-Control": "no-store",
     "Content-Security-Policy": _POLICY,
     "X-Frame-Options": "DENY",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file as it is sent.
-
-    Attributes:
-        content: Its bytes.
-        media_type: What it is.
-        etag: Its name at this very content.
-    """
-
-    content: bytes
-    media_type: str
-    etag: str
 
 
 def create_router() -> APIRouter:
@@ -59,7 +39,7 @@ def create_router() -> APIRouter:
     static = files("ws_gateway") / "static"
     page = (static / "index.html").read_bytes()
     assets = {
-        entry.name: _load(entry.name, entry.read_bytes())
+        entry.name: Asset.of(entry.read_bytes(), _TYPES[_suffix(entry.name)])
         for entry in static.iterdir()
         if _suffix(entry.name) in _TYPES
     }
@@ -69,7 +49,7 @@ def create_router() -> APIRouter:
         """Show the page to who has logged in, and others the way."""
         admission: Admission = request.state.admission
         if admission.credentials is None:
-            return RedirectResponse(LOGIN, 303, {**_SECURITY, "Cache-Control": "no-store"})
+            return RedirectResponse(LOGIN, 303, {**SECURITY, "Cache-Control": "no-store"})
         return Response(page, media_type="text/html", headers=_PAGE_HEADERS)
 
     @router.get("/static/gateway/{name}")
@@ -77,18 +57,9 @@ def create_router() -> APIRouter:
         found = assets.get(name)
         if found is None:
             return PlainTextResponse("Not Found", 404)
-        # Kept, but asked about each time: a new version shows at once.
-        headers = {**_SECURITY, "Cache-Control": "no-cache", "ETag": found.etag}
-        if found.etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return Response(found.content, media_type=found.media_type, headers=headers)
+        return found.answer(request)
 
     return router
-
-
-def _load(name: str, content: bytes) -> Asset:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    return Asset(content, _TYPES[_suffix(name)], etag)
 
 
 def _suffix(name: str) -> str:

@@ -366,21 +366,23 @@ async def test_use_and_failure_are_counted(database: Database) -> None:
     assert registry.get_sample_value("auth_db_pool_in_use_count")
 
 
+_RENAME = Prepared(
+    update(USERS)
+    .where(USERS.c.username == bindparam("name"))
+    .values(username=bindparam("wanted"))
+    .returning(USERS.c.username)
+)
+
+
 async def test_a_single_statement_is_a_transaction(database_url: str) -> None:
     """It is committed when it answers; another connection sees it."""
     database, other = await open_migrated(database_url), Database(database_url)
     await _add(database, "alice")
-    rename = Prepared(
-        update(USERS)
-        .where(USERS.c.username == bindparam("name"))
-        .values(username=bindparam("wanted"))
-        .returning(USERS.c.username)
-    )
 
-    renamed = await database.row(rename, name="alice", wanted="Alice")
+    renamed = await database.row(_RENAME, name="alice", wanted="Alice")
     assert renamed is not None
     assert tuple(renamed) == ("Alice",)
-    assert await database.row(rename, name="nobody", wanted="x") is None
+    assert await database.row(_RENAME, name="nobody", wanted="x") is None
 
     found = await other.row(Prepared(select(USERS.c.username)))
     assert found is not None
@@ -408,11 +410,12 @@ async def test_a_single_statement_that_is_given_up_leaves_no_connection_behind(
     database_url: str,
 ) -> None:
     """Whoever asked has gone."""
+    await (await open_migrated(database_url)).close()
     database = Database(database_url, bounds=Bounds(connections=1, seconds=5))
     await database.open()
 
     for _ in range(5):
-        asked = asyncio.create_task(database.ping())
+        asked = asyncio.create_task(database.row(_RENAME, name="x", wanted="y"))
         await asyncio.sleep(0)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):

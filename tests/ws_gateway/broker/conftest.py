@@ -102,7 +102,7 @@ class Proxy:
             data = data[size:]
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 30) -> None:
     """Wait for what another process or connection does."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - another process, no event tells

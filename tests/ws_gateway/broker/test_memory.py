@@ -6,6 +6,7 @@ import pytest
 from msgspec import Raw
 
 from tests.ws_gateway.conftest import steps
+from ws_gateway.broker.base import PublishOptions
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.protocol.messages import Publication
@@ -57,6 +58,42 @@ async def test_publication_is_handed_on_as_it_is() -> None:
     await broker.publish("news", sent)
 
     assert received[0] is sent
+
+
+async def test_what_nobody_reads_any_more_is_forgotten_in_time() -> None:
+    """Also in a channel that nobody touches again, long before its position is."""
+    clock = [0.0]
+    broker = MemoryBroker(clock=lambda: clock[0])
+    await broker.start(lambda _channel, _publication, _link: None)
+    minute = PublishOptions(history_size=10, history_ttl=60)
+    kept = broker._streams
+    for channel in ("left", "renewed", "left too"):
+        await broker.publish(channel, Publication(data=Raw(b"1")), minute)
+    clock[0] = 50
+    await broker.publish("renewed", Publication(data=Raw(b"2")), minute)
+
+    clock[0] = 70
+    await broker.publish("another", Publication(data=Raw(b"3")), minute)
+    after_a_minute = {channel: len(stream.kept) for channel, stream in kept.items()}
+    clock[0] = 120
+    await broker.publish("another", Publication(data=Raw(b"4")), minute)
+    after_two = {channel: len(stream.kept) for channel, stream in kept.items()}
+
+    assert after_a_minute == {"left": 0, "left too": 0, "renewed": 2, "another": 1}
+    assert after_two == {"left": 0, "left too": 0, "renewed": 0, "another": 2}
+
+
+async def test_streams_that_made_room_leave_nothing() -> None:
+    """However many channels were published into before the time of the first is over."""
+    broker = MemoryBroker(clock=lambda: 0.0, max_streams=10)
+    await broker.start(lambda _channel, _publication, _link: None)
+
+    for number in range(100):
+        options = PublishOptions(history_size=1, history_ttl=60)
+        await broker.publish(f"room:{number}", Publication(data=Raw(b"1")), options)
+
+    assert len(broker._streams) == 10
+    assert len(broker._due) <= 21
 
 
 async def test_channels_that_were_given_up_leave_nothing() -> None:

@@ -635,6 +635,15 @@ class TestLostTail:
         pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2])  # noqa: B905
         return server.ask("DUMP", PREFIX + b"s:{news}"), dict(pairs)
 
+    async def lose_what_was_published(self, process: Process, server: RedisServer) -> str:
+        """Let a server lose what a process has published; return the stream's epoch."""
+        await stream(process, 2)
+        before = self.snapshot(server)
+        epoch = (await process.broker.publish("news", publication(3), KEPT)).epoch
+        await stream(process, 4, 5)
+        self.lose_tail(server, *before)
+        return epoch
+
     @pytest.mark.parametrize("again", [0, 2, 5], ids=["shorter", "as-long", "longer"])
     async def test_it_is_a_new_epoch_to_who_had_seen_it(
         self, process: Process, redis_server: RedisServer, again: int
@@ -671,6 +680,63 @@ class TestLostTail:
 
         assert published.offset == 2
         assert published.epoch != seen.epoch
+
+    async def test_nobody_needs_to_be_subscribed_to_have_seen_it(
+        self, process: Process, other: Process, redis_server: RedisServer
+    ) -> None:
+        """Whoever published knows how far the stream had come."""
+        epoch = await self.lose_what_was_published(process, redis_server)
+        await stream(other, 10, 11, 12)
+
+        found = await process.broker.history("news")
+
+        assert found.position.offset == 4
+        assert found.position.epoch != epoch
+
+    async def test_it_is_found_on_a_new_connection_before_anybody_asks(
+        self, proxied: Process, proxy: Proxy, other: Process, redis_server: RedisServer
+    ) -> None:
+        """For whoever comes back to another process, which has seen nothing of it."""
+        epoch = await self.lose_what_was_published(proxied, redis_server)
+        await stream(other, 10, 11, 12)
+
+        proxy.cut()
+        await until(lambda: not proxied.broker.ready())
+        await proxied.recovered()
+        await proxied.publish(1, "later")  # and what was sent before has been executed
+
+        assert (await other.broker.history("news")).position.epoch != epoch
+
+    async def test_nothing_is_begun_for_a_channel_that_is_forgotten(
+        self, proxied: Process, proxy: Proxy, redis_server: RedisServer
+    ) -> None:
+        """Its time was over, or the server is empty."""
+        await stream(proxied, 1)
+        redis_server.ask("FLUSHDB")
+
+        proxy.cut()
+        await until(lambda: not proxied.broker.ready())
+        await proxied.recovered()
+        await proxied.publish(1, "later")
+
+        assert redis_server.ask("KEYS", "*") == []
+
+    @pytest.mark.parametrize("publishes", [False, True], ids=["reading", "publishing"])
+    async def test_epoch_that_is_lost_with_the_tail_does_not_return(
+        self, process: Process, redis_server: RedisServer, *, publishes: bool
+    ) -> None:
+        """Two losses, one after the other: who was away has a position of the first epoch."""
+        await stream(process, 1)
+        before = self.snapshot(redis_server)
+        first = await self.lose_what_was_published(process, redis_server)
+        second = (await process.broker.history("news")).position.epoch
+        self.lose_tail(redis_server, *before)
+
+        if publishes:
+            await stream(process, 20)
+        third = (await process.broker.history("news")).position.epoch
+
+        assert first < second < third
 
     async def test_what_was_seen_and_is_there_changes_nothing(self, process: Process) -> None:
         """At the top or before it, kept or not."""
@@ -718,6 +784,21 @@ class TestStreams:
             assert name.startswith(PREFIX)
             assert name.split(b"{")[1].split(b"}")[0] in (b"news", b"other")
             assert redis_server.ask("PTTL", name) > 0
+
+    async def test_channel_that_nobody_publishes_into_is_kept_for_an_hour_only(
+        self, process: Process, redis_server: RedisServer
+    ) -> None:
+        """Whoever may subscribe can think of any number of names."""
+        hour, meta = 3_600_000, PREFIX + b"m:{news}"
+        await process.broker.history("news")
+        empty = redis_server.ask("PTTL", meta)
+        await stream(process, 1)
+        published = redis_server.ask("PTTL", meta)
+        await process.broker.history("news")
+
+        assert 0 < empty <= hour
+        assert published > hour
+        assert redis_server.ask("PTTL", meta) > hour
 
     async def test_scripts_that_were_flushed_are_sent_again(
         self, process: Process, redis_server: RedisServer

@@ -150,7 +150,8 @@ class TestAway:
         self, proxy: Proxy, redis_server: RedisServer, start_process: StartProcess
     ) -> None:
         """What happened meanwhile is there afterwards."""
-        process = await start_process(proxy.url)
+        # A line that is cut again may leave a sign of life behind, which is good for that long.
+        process = await start_process(proxy.url, ttl=6)
         presence = process.presence
         presence.add("room", ALICE)
         presence.add("room", BOB)

@@ -2,7 +2,7 @@
 --
 -- KEYS: the stream, its meta data (see publish.lua).
 -- ARGV: 1 limit (0 none, -1 all), 2 since, "" for no such bound, 3 "1" for the newest first,
---       4 meta ttl in ms, 5 an epoch if a new one is needed,
+--       4 meta ttl in ms, "0" to begin no stream and keep none longer, 5 an epoch if a new one is needed,
 --       6, 7 and 8 epoch, offset and mark that the caller has seen.
 -- Returns: top offset, epoch, mark of the top, entries.
 
@@ -11,6 +11,10 @@ local epoch, top, mark = meta[1], tonumber(meta[2] or '0'), meta[3] or '0'
 local highest = '18446744073709551615'
 
 local function lost()
+  -- A new epoch was lost, and the one before is back: they are in the order of their making.
+  if #epoch == #ARGV[6] and epoch < ARGV[6] then
+    return true
+  end
   local seen = tonumber(ARGV[7])
   if epoch ~= ARGV[6] or seen == 0 then
     return false
@@ -23,6 +27,9 @@ local function lost()
   return entry[1] ~= nil and entry[1][1] ~= ARGV[7] .. '-' .. ARGV[8]
 end
 
+if not epoch and ARGV[4] == '0' then
+  return {0, '', '0', {}}
+end
 if not epoch then
   redis.call('DEL', KEYS[1])  -- what is left of an earlier epoch
 end
@@ -30,7 +37,14 @@ if not epoch or lost() then
   epoch = ARGV[5]
   redis.call('HSET', KEYS[2], 'e', epoch, 's', string.format('%.0f', top))
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[4])
+if ARGV[4] ~= '0' then
+  local keep = tonumber(ARGV[4])
+  if top == 0 then
+    -- Anybody who may subscribe can think of names without end; who is subscribed looks again.
+    keep = math.min(keep, 3600000)
+  end
+  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', keep))
+end
 
 local entries = {}
 if ARGV[1] ~= '0' then

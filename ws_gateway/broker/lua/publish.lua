@@ -30,8 +30,9 @@ else
   if not meta[1] then
     redis.call('DEL', KEYS[1])  -- what is left of an earlier epoch
   end
-  -- The tail was lost: offsets are about to be given a second time.
-  if epoch == ARGV[8] and top < tonumber(ARGV[9]) then
+  -- The tail was lost: offsets are about to be given a second time. Where a new epoch was lost
+  -- with it, the one before is back; epochs of one length are in the order of their making.
+  if epoch == ARGV[8] and top < tonumber(ARGV[9]) or #epoch == #ARGV[8] and epoch < ARGV[8] then
     epoch = ARGV[7]
   end
   if ARGV[10] ~= '0' then
