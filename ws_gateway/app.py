@@ -102,7 +102,8 @@ class Gateway:
     def conditions(self) -> dict[str, bool]:
         """Say what readiness depends on."""
         return {
-            "broker": self.node.broker.ready(),
+            # One that orders do not reach would keep users whom an operator has sent away.
+            "broker": self.node.broker.ready() and self.cluster.ready,
             "keys": self.verifier.ready,
             "revocations": all(log.ready for log in self.revocations.values()),
             "not_draining": not self.node.draining,

@@ -49,8 +49,8 @@ class NodeInfo(Struct, frozen=True):
     process: NodeProcess
 
 
-class ConnectionSummary(Struct, frozen=True):
-    """One connection in a list.
+class _Described(Struct, frozen=True):
+    """What is always said of a connection.
 
     Attributes:
         client: Its id.
@@ -59,7 +59,6 @@ class ConnectionSummary(Struct, frozen=True):
         since: Unix time in seconds.
         address: The peer's.
         codec: ``json`` or ``protobuf``.
-        channels: How many it is subscribed to.
     """
 
     client: str
@@ -68,6 +67,11 @@ class ConnectionSummary(Struct, frozen=True):
     since: float
     address: str
     codec: str
+
+
+class ConnectionSummary(_Described, frozen=True):
+    """One connection in a list, and how many channels it is subscribed to."""
+
     channels: int
 
 
@@ -111,16 +115,10 @@ class Claims(Struct, frozen=True):
     info: Raw = Raw(b"null")
 
 
-class ConnectionDetails(Struct, frozen=True):
+class ConnectionDetails(_Described, frozen=True):
     """Everything about one connection.
 
     Attributes:
-        client: Its id.
-        user: Whose it is; empty for a guest, and for who has not said.
-        node: The gateway that holds it.
-        since: Unix time in seconds.
-        address: The peer's.
-        codec: ``json`` or ``protobuf``.
         state: Of its session.
         claims: What its token said; None if nobody has said so yet.
         seconds_left: Until it is closed unless it is refreshed, grace included; None for never.
@@ -129,12 +127,6 @@ class ConnectionDetails(Struct, frozen=True):
         channels: Its subscriptions.
     """
 
-    client: str
-    user: str
-    node: str
-    since: float
-    address: str
-    codec: str
     state: str
     claims: Claims | None
     seconds_left: float | None
@@ -165,29 +157,15 @@ class Costs:
 
 def summarize(connection: Connection) -> ConnectionSummary:
     """Say of a connection what a list shows."""
-    node, credentials = connection.node, connection.credentials
-    return ConnectionSummary(
-        client=connection.client,
-        user=credentials.user if credentials is not None else "",
-        node=node.id,
-        since=_since(connection),
-        address=connection.address,
-        codec=_codec(connection),
-        channels=len(connection.session.channels),
-    )
+    return ConnectionSummary(*_always(connection), channels=len(connection.session.channels))
 
 
 def describe(connection: Connection) -> ConnectionDetails:
     """Say all about a connection."""
-    session, node = connection.session, connection.node
-    left = session.closes - node.loop.time()
+    session = connection.session
+    left = session.closes - connection.node.loop.time()
     return ConnectionDetails(
-        client=connection.client,
-        user=session.credentials.user if session.credentials is not None else "",
-        node=node.id,
-        since=_since(connection),
-        address=connection.address,
-        codec=_codec(connection),
+        *_always(connection),
         state=session.state.value,
         claims=_claims(connection),
         seconds_left=None if left == inf else round(left, 3),
@@ -197,6 +175,19 @@ def describe(connection: Connection) -> ConnectionDetails:
             channel: _subscription(connection, channel, kind)
             for channel, kind in session.channels.items()
         },
+    )
+
+
+def _always(connection: Connection) -> tuple[str, str, str, float, str, str]:
+    """Return the fields of ``_Described``."""
+    node, credentials = connection.node, connection.credentials
+    return (
+        connection.client,
+        credentials.user if credentials is not None else "",
+        node.id,
+        round(node.clock() - (node.loop.time() - connection.opened), 3),
+        connection.address,
+        "protobuf" if connection.codec.binary else "json",
     )
 
 
@@ -224,15 +215,6 @@ def _subscription(connection: Connection, channel: str, kind: SubscriptionKind) 
     if position is None or not kind & SubscriptionKind.POSITIONED:
         return Subscription(server_side=server_side)
     return Subscription(server_side=server_side, offset=position.offset, epoch=position.epoch)
-
-
-def _since(connection: Connection) -> float:
-    node = connection.node
-    return round(node.clock() - (node.loop.time() - connection.opened), 3)
-
-
-def _codec(connection: Connection) -> str:
-    return "protobuf" if connection.codec.binary else "json"
 
 
 def _resident() -> int:

@@ -8,21 +8,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.docs.blocks import ROOT, blocks
 from tests.integration.embedded import Embedded
 from ws_gateway.api.messages import REQUESTS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
-ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "api.md"
+TEXT = PAGE.read_text("utf-8")
 KEY = "k" * 43
-_BLOCK = re.compile(
-    r"(<!-- not run: .* -->\n)?^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL
-)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +30,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     started.stop()
 
 
-def blocks(language: str) -> list[str]:
+def run_here(language: str) -> list[str]:
     """Return the blocks of a language that are to be run."""
-    return [
-        block for skipped, kind, block in _BLOCK.findall(PAGE) if kind == language and not skipped
-    ]
+    return [one.text for one in blocks(PAGE) if one.language == language and not one.word]
 
 
 @pytest.mark.integration
@@ -48,7 +43,7 @@ def test_every_shell_block_works_in_turn(server: Embedded) -> None:
         "GATEWAY_API_KEY": KEY,
         "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{server.internal}",
     }
-    for block in blocks("sh"):
+    for block in run_here("sh"):
         text = block.replace("127.0.0.1:9011", f"127.0.0.1:{server.internal}")
         text = text.replace(".venv/bin/python", shlex.quote(sys.executable))
         text = text.replace("curl -s ", "curl -sS --noproxy '*' -w '\\n' ")
@@ -75,7 +70,7 @@ def test_every_shell_block_works_in_turn(server: Embedded) -> None:
 @pytest.mark.integration
 def test_the_python_block_works(server: Embedded) -> None:
     """With cent as it is."""
-    (block,) = blocks("python")
+    (block,) = run_here("python")
     block = block.replace("127.0.0.1:9011", f"127.0.0.1:{server.internal}")
 
     exec(block, {"api_key": KEY})  # noqa: S102 - our own page
@@ -123,7 +118,7 @@ def test_a_service_gets_in_with_its_token(server: Embedded) -> None:
 
 def test_the_page_knows_every_method() -> None:
     """And no other."""
-    assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", PAGE, re.MULTILINE) == list(REQUESTS)
+    assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", TEXT, re.MULTILINE) == list(REQUESTS)
 
 
 @pytest.mark.integration
@@ -131,6 +126,6 @@ def test_its_metrics_are_there(server: Embedded) -> None:
     """Under the names of the page."""
     said = server.probe.get("/metrics").text
 
-    names = re.findall(r"^\| `(gateway_\w+)", PAGE, re.MULTILINE)
+    names = re.findall(r"^\| `(gateway_\w+)", TEXT, re.MULTILINE)
     assert len(names) == 5
     assert [name for name in names if f"# TYPE {name} " not in said] == []

@@ -37,12 +37,11 @@ class _Message(Struct, frozen=True, omit_defaults=True, gc=False):
 # What is asked for.
 
 
-class PublishRequest(_Message, frozen=True):
-    """Publish into a channel.
+class _Publishing(_Message, frozen=True):
+    """What is published, and how.
 
     Attributes:
-        channel: Where to.
-        data: What, any JSON.
+        data: Any JSON.
         b64data: ... or bytes in base64; beats ``data``.
         skip_history: Do not keep it.
         tags: What subscribers' filters look at.
@@ -53,7 +52,6 @@ class PublishRequest(_Message, frozen=True):
         version_epoch: Versions of another epoch are not compared.
     """
 
-    channel: str = ""
     data: Raw = ABSENT
     b64data: str = ""
     skip_history: bool = False
@@ -64,32 +62,21 @@ class PublishRequest(_Message, frozen=True):
     version_epoch: str = ""
 
 
-class BroadcastRequest(_Message, frozen=True):
-    """Publish the same into many channels; see PublishRequest."""
+class PublishRequest(_Publishing, frozen=True):
+    """Publish into a channel."""
+
+    channel: str = ""
+
+
+class BroadcastRequest(_Publishing, frozen=True):
+    """Publish the same into many channels."""
 
     channels: tuple[str, ...] = ()
-    data: Raw = ABSENT
-    b64data: str = ""
-    skip_history: bool = False
-    tags: dict[str, str] | None = None
-    idempotency_key: str = ""
-    delta: bool = False
-    version: UInt64 = 0
-    version_epoch: str = ""
 
     def to(self, channel: str) -> PublishRequest:
         """Return the one that concerns one channel."""
-        return PublishRequest(
-            channel=channel,
-            data=self.data,
-            b64data=self.b64data,
-            skip_history=self.skip_history,
-            tags=self.tags,
-            idempotency_key=self.idempotency_key,
-            delta=self.delta,
-            version=self.version,
-            version_epoch=self.version_epoch,
-        )
+        shared = {name: getattr(self, name) for name in _Publishing.__struct_fields__}
+        return PublishRequest(channel=channel, **shared)
 
 
 class BoolValue(_Message, frozen=True):
@@ -116,17 +103,28 @@ class Override(_Message, frozen=True):
         )
 
 
-class SubscribeRequest(_Message, frozen=True):
+class _ToUser(_Message, frozen=True):
+    """Whom it concerns.
+
+    Attributes:
+        user: All his connections; empty for a guest's.
+        client: Only the connection with this id.
+        session: Only the one with this id of its emulated session.
+    """
+
+    user: str = ""
+    client: str = ""
+    session: str = ""
+
+
+class SubscribeRequest(_ToUser, frozen=True):
     """Subscribe a user's connections to a channel.
 
     Attributes:
         channel: To what.
-        user: Whose.
         expire_at: Unix time in seconds when it ends; 0 for never.
         info: What others see of the subscription.
         b64info: The same in base64; beats ``info``.
-        client: Only the connection with this id.
-        session: Only the one with this id of its emulated session.
         data: For the client.
         b64data: The same in base64; beats ``data``.
         recover_since: Hand over what was published since.
@@ -134,25 +132,19 @@ class SubscribeRequest(_Message, frozen=True):
     """
 
     channel: str = ""
-    user: str = ""
     expire_at: Int64 = 0
     info: Raw = ABSENT
     b64info: str = ""
-    client: str = ""
-    session: str = ""
     data: Raw = ABSENT
     b64data: str = ""
     recover_since: StreamPosition | None = None
     override: Override | None = None
 
 
-class UnsubscribeRequest(_Message, frozen=True):
+class UnsubscribeRequest(_ToUser, frozen=True):
     """End the subscriptions of a user to a channel, or all of them if it is empty."""
 
     channel: str = ""
-    user: str = ""
-    client: str = ""
-    session: str = ""
 
 
 class DisconnectWith(_Message, frozen=True):
@@ -162,31 +154,22 @@ class DisconnectWith(_Message, frozen=True):
     reason: str = ""
 
 
-class DisconnectRequest(_Message, frozen=True):
+class DisconnectRequest(_ToUser, frozen=True):
     """End a user's connections, but those of ``whitelist``."""
 
-    user: str = ""
-    client: str = ""
-    session: str = ""
     whitelist: tuple[str, ...] = ()
     disconnect: DisconnectWith | None = None
 
 
-class RefreshRequest(_Message, frozen=True):
+class RefreshRequest(_ToUser, frozen=True):
     """Move the end of a user's connections.
 
     Attributes:
-        user: Whose.
-        client: Only the connection with this id.
-        session: Only the one with this id of its emulated session.
         expired: They end now; clients come back with a new token.
         expire_at: Unix time in seconds when they end; 0 leaves it.
         info: What others see of them from now on.
     """
 
-    user: str = ""
-    client: str = ""
-    session: str = ""
     expired: bool = False
     expire_at: Int64 = 0
     info: Raw = ABSENT

@@ -106,6 +106,11 @@ class Cluster:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
 
+    @property
+    def ready(self) -> bool:
+        """Whether orders reach this node."""
+        return self._bus.ready()
+
     async def ask(self, order: Order) -> Answers:
         """Have every node carry an order out; returns what was said until the deadline.
 

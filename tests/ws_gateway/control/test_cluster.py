@@ -150,7 +150,9 @@ async def test_without_a_way_to_the_others_it_fails_at_once() -> None:
     """Error 100; nothing is kept of it."""
     wire = Wire()
     asking = await wire.node("a", says(b"1"))
+    assert asking.ready
     await asking.stop()
+    assert not asking.ready
 
     with pytest.raises(ReplyError, match="100"):
         await asking.ask(ORDER)
