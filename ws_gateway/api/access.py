@@ -34,11 +34,6 @@ class Access:
         self._scopes = {issuer: scope for issuer, scope in scopes.items() if scope}
         self._verifier = verifier
 
-    @property
-    def possible(self) -> bool:
-        """Whether anybody may."""
-        return self._key is not None or bool(self._scopes)
-
     async def __call__(self, request: Request) -> None:
         """Note in ``request.state.caller`` who asks: ``key``, or the id of an OAuth2 client.
 

@@ -133,12 +133,3 @@ async def test_what_is_not_configured_does_not_open(enter: Enter) -> None:
     assert await refused(enter(("X-API-Key", ""), key=None)) == 401
     assert await refused(enter(("Authorization", "apikey None"), key=None)) == 401
     assert await refused(enter(("Authorization", "Bearer service"), scope="")) == 403
-
-
-def test_it_is_known_whether_anybody_may(tokens: Tokens) -> None:
-    """A key, or an issuer's scope."""
-    verifier = cast("Verifier", tokens)
-
-    assert Access(key=KEY, scopes={}, verifier=verifier).possible
-    assert Access(key=None, scopes={ISSUER: "api"}, verifier=verifier).possible
-    assert not Access(key=None, scopes={ISSUER: ""}, verifier=verifier).possible
