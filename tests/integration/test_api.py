@@ -366,6 +366,18 @@ def test_who_may_not_is_refused(gateways: list[Gateway], issuer: Issuer) -> None
         Client(gateways[0].api_url, KEY).history(unreadable)
 
 
+def test_a_body_that_is_too_long_is_refused_and_the_next_is_taken(
+    gateways: list[Gateway],
+) -> None:
+    """413, which the client gets to read, and the API goes on."""
+    headers = {"X-API-Key": KEY}
+    with httpx2.Client(base_url=gateways[0].api_url, headers=headers, trust_env=False) as http:
+        longer = http.post("/publish", content=b" " * 5_000_000)
+        fits = http.post("/publish", json={"channel": "room:a", "data": 1})
+
+    assert (longer.status_code, fits.status_code) == (413, 200)
+
+
 def test_it_is_on_the_public_port_where_that_is_wished(gateways: list[Gateway]) -> None:
     """The same, with the same key."""
     client = Client(gateways[0].public_url + "/api", KEY)

@@ -150,13 +150,14 @@ async def test_without_a_way_to_the_others_it_fails_at_once() -> None:
     """Error 100; nothing is kept of it."""
     wire = Wire()
     asking = await wire.node("a", says(b"1"))
-    assert asking.ready
+    ready = [asking.ready]
     await asking.stop()
-    assert not asking.ready
+    ready.append(asking.ready)
 
     with pytest.raises(ReplyError, match="100"):
         await asking.ask(ORDER)
 
+    assert ready == [True, False]
     assert not asking._asked
 
 
