@@ -8,7 +8,7 @@ LOAD_VENV := .venv-load
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures lock clean
+.PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures dashboards board-pictures lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,14 @@ docs: $(VENV)/stamp-dev ## write the generated pages of docs/
 
 pictures: $(VENV)/stamp-dev ## take the pictures of docs/page.md, with Debian's Chromium
 	PYTHONPATH=. $(BIN)/python docs/pictures.py
+
+dashboards: $(VENV)/stamp-run ## write the boards for Grafana from infra/grafana/boards.py
+	$(BIN)/python -m infra.grafana
+
+# MINUTES= how far back, PROMETHEUS= its address: of the stack without an offset unless given.
+board-pictures: $(VENV)/stamp-dev ## draw the boards of docs/operations.md from the running Prometheus
+	PYTHONPATH=. $(BIN)/python docs/board_pictures.py \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(PROMETHEUS),--url $(PROMETHEUS))
 
 lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 	$(BIN)/python requirements/lock.py

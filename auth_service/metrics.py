@@ -58,6 +58,9 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        # From zero: what is not there at all has no rate, and its first rise would be missed.
+        for result in ("success", "failure", "limited", "overloaded"):
+            self.logins.labels(result=result)
         self.rate_limited = Counter(
             "auth_rate_limited_total",
             "Attempts refused by a limit, by the first limit that refused.",

@@ -1,10 +1,29 @@
-"""How many sockets may be open that have not said who they are."""
+"""How many sockets may be open: in all, and of those that have not said who they are."""
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 
 from ws_gateway.exceptions import HandshakeRejected
+
+# Listeners, Redis, logs, probes, and handshakes that are to hear that there is no room.
+_OTHER_FILES = 256
+# No process has memory for more.
+_MANY = 1_000_000
+
+
+def connection_limit(chosen: int) -> int:
+    """Return how many connections this process may have.
+
+    Args:
+        chosen: By the settings; 0 for as many as it may open files.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return chosen or _MANY
+    room = max(1, files - _OTHER_FILES)
+    return min(chosen, room) if chosen else room
 
 
 class UnauthenticatedSockets:

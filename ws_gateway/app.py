@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_gateway import __version__
-from ws_gateway.admission import UnauthenticatedSockets
+from ws_gateway.admission import UnauthenticatedSockets, connection_limit
 from ws_gateway.api.access import Access
 from ws_gateway.api.explanations import Explanations
 from ws_gateway.api.operations import Operations
@@ -31,6 +31,7 @@ from ws_gateway.control.redis import RedisBus
 from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.hooks import Hooks, load_hooks
+from ws_gateway.loop_lag import INTERVAL_SECONDS, LoopLag
 from ws_gateway.metrics import Buckets, Metrics
 from ws_gateway.node import Node
 from ws_gateway.orders import Orders
@@ -45,6 +46,7 @@ from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
 from ws_gateway.revocations.stream import StreamReader
 from ws_gateway.routes import api, asyncapi, connections, health, page, websocket
+from ws_gateway.routes.websocket import HandshakeClock
 from ws_gateway.session import SessionLimits
 from ws_gateway.settings import PREFIX, REDIS, Settings
 from ws_gateway.streams import StreamLimits
@@ -54,6 +56,8 @@ from ws_gateway.writer import WriteLimits
 logger = logging.getLogger(__name__)
 
 _KEYS_RETRY_SECONDS = 1.0
+# A token seen before costs 10 µs, a signature 100 to 200, and a fetch of keys what it takes.
+_VERIFY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 1)
 _WARN_SECONDS = 60.0
 _API_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -88,6 +92,7 @@ class Gateway:
         cluster: All nodes, which orders are given to.
         api: What the server API does, and how long that took.
         revocations: The logs that are followed, by issuer.
+        connection_limit: How many connections may be open.
     """
 
     settings: Settings
@@ -98,6 +103,7 @@ class Gateway:
     cluster: Cluster
     api: ServerAPI
     revocations: Mapping[str, RevocationLog]
+    connection_limit: int
 
     def conditions(self) -> dict[str, bool]:
         """Say what readiness depends on."""
@@ -107,6 +113,7 @@ class Gateway:
             "keys": self.verifier.ready,
             "revocations": all(log.ready for log in self.revocations.values()),
             "not_draining": not self.node.draining,
+            "room": self.node.connections < self.connection_limit,
         }
 
 
@@ -126,6 +133,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         for entry in settings.issuers
         if entry.revocations is not None
     }
+    verify_seconds = Buckets(_VERIFY_BUCKETS)
+    metrics.histogram(
+        "gateway_auth_token_verify_seconds",
+        "One judgement on an access token; a wait for its issuer's keys included.",
+        verify_seconds,
+    )
     try:
         verifier = Verifier(
             [
@@ -142,11 +155,10 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             ],
             origins=settings.origins,
             max_token_seconds=settings.max_token_seconds,
-            on_fetch=lambda _issuer, good: metrics.jwks_refreshes.labels(
-                "ok" if good else "error"
-            ).inc(),
+            on_fetch=metrics.count_jwks_fetch,
             hmac=_make_hmac_tokens(settings),
             revocations=logs,
+            observe=verify_seconds.observe,
         )
     except ConfigurationError as error:
         # It names its argument, which is called like the setting.
@@ -196,24 +208,48 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         if issuer.issuer in logs:
             logs[issuer.issuer].on_revoked = partial(_close_revoked, node, issuer)
     _count_revocations(metrics, list(logs.values()))
+    metrics.gauge(
+        "gateway_jwks_last_refresh_timestamp_seconds",
+        "When every issuer's keys had been fetched; 0 while some never were.",
+        lambda: min(
+            (metrics.jwks_fetched_at.get(issuer.issuer, 0.0) for issuer in verifier.issuers),
+            default=0.0,
+        ),
+    )
+    limit = connection_limit(settings.max_connections)
+    metrics.gauge(
+        "gateway_connections_limit",
+        "How many connections may be open before handshakes are answered 503.",
+        lambda: limit,
+    )
+    lag = LoopLag(node.loop)
+    metrics.histogram(
+        "gateway_event_loop_lag_seconds",
+        f"By how much a timer was late that rings every {INTERVAL_SECONDS} s.",
+        lag.seconds,
+    )
     unauthenticated = UnauthenticatedSockets(
         limit=settings.max_unauthenticated,
         limit_per_address=settings.max_unauthenticated_per_address,
     )
     await node.start()
     await cluster.start()
+    lag.start()
     work = [asyncio.create_task(follower.run()) for follower in followers]
     work.append(asyncio.create_task(_load_keys(verifier)))
     if settings.insecure:
         work.append(asyncio.create_task(_warn()))
     try:
-        yield Gateway(settings, node, verifier, metrics, unauthenticated, cluster, server_api, logs)
+        yield Gateway(
+            settings, node, verifier, metrics, unauthenticated, cluster, server_api, logs, limit
+        )
     finally:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
         await cluster.stop()
         await node.stop()
+        lag.stop()
         await verifier.aclose()
 
 
@@ -371,6 +407,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         websocket.create_router(
             node=gateway.node,
             unauthenticated=gateway.unauthenticated,
+            connection_limit=gateway.connection_limit,
             query_token=gateway.settings.query_token,
         )
     )
@@ -385,6 +422,7 @@ def create_app(gateway: Gateway) -> FastAPI:
             ProxyHeadersMiddleware, trusted_hosts=list(gateway.settings.trusted_proxies)
         )
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
+    app.add_middleware(HandshakeClock)
     return app
 
 
@@ -450,6 +488,7 @@ class _RefusalCounter:
             raise TypeError("registered for HTTPException only") from error
         if connection.scope["type"] == "websocket":
             self._metrics.handshakes.labels(_RESULTS.get(error.status_code, "error")).inc()
+            self._metrics.handshake_seconds.observe(websocket.elapsed(connection.scope))
             reason = getattr(error.__cause__ and error.__cause__.__cause__, "reason", "")
             logger.info(
                 "handshake refused",

@@ -64,7 +64,7 @@ from ws_gateway.protocol.messages import (
 from ws_gateway.rate_limit import Bucket, Verdict
 from ws_gateway.session import Session, State, SubscriptionKind, Tick
 from ws_gateway.transport import Transport
-from ws_gateway.writer import Writer
+from ws_gateway.writer import SlowReason, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -175,6 +175,7 @@ class Connection(Writer):
         """Take one message."""
         if self.closed:
             return
+        self.node.metrics.bytes_received += len(payload)
         if binary != self.codec.binary:
             self.disconnect(DisconnectCode.BAD_REQUEST, "wrong kind of message")
         elif self._busy:
@@ -212,7 +213,7 @@ class Connection(Writer):
         if self.closed:
             return
         if self._stalled_too_long(now):
-            self.slow()
+            self.slow(SlowReason.STALL)
             return
         try:
             match self.session.tick(now):
@@ -284,10 +285,11 @@ class Connection(Writer):
         self.node.loop.call_soon(self.disconnect, end.code, end.detail)
 
     @override
-    def slow(self) -> None:
+    def slow(self, reason: SlowReason) -> None:
         """Abort: a close frame would only queue behind what the peer does not read."""
         if self.closed:
             return
+        self.node.metrics.queues_dropped[reason] += 1
         self._finish(DisconnectCode.SLOW, "", logging.INFO)
         self.transport.abort()
 

@@ -33,7 +33,7 @@ from ws_gateway.exceptions import (
 )
 from ws_gateway.hooks import Caller, Connected, Hooks
 from ws_gateway.hub import Hub, Subscriber
-from ws_gateway.metrics import Metrics
+from ws_gateway.metrics import Buckets, DeliveryTimes, Metrics
 from ws_gateway.presence.base import Presence
 from ws_gateway.protocol import payload
 from ws_gateway.protocol.messages import (
@@ -63,6 +63,7 @@ _DRAIN_STEPS_PER_SECOND = 20
 _STREAM_LIMITS = StreamLimits()
 _SUBSCRIBED = SubscribeResult()
 _LAST_NEWS_SECONDS = 5.0
+_DEPTH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _LAST_SEEN = "last_seen"
 
 
@@ -165,7 +166,9 @@ class Node:
         self.loop = loop
         self.clock = clock
         self.hub = Hub()
-        self.flusher = Flusher(loop.call_soon)
+        delivery_times = DeliveryTimes(clock)
+        depths = Buckets(_DEPTH_BUCKETS)
+        self.flusher = Flusher(loop.call_soon, written=delivery_times.written, look=depths.observe)
         self.timers = TimerWheel(loop)
         self.streams = Streams(
             broker=broker,
@@ -179,6 +182,8 @@ class Node:
         self.attendance = Attendance(presence=presence, broker=broker, loop=loop)
         self.closes = Closes()
         self.draining = False
+        self._delivery_times = delivery_times
+        self._published_at = 0.0
         self._presence_limit = presence_limit
         self._tells_last_seen = tells_last_seen
         self._stream_limits = stream_limits
@@ -190,6 +195,17 @@ class Node:
             of_user=self.users.connections,
             revoked=revoked,
             call_soon=loop.call_soon,
+        )
+        metrics.bytes_sent = lambda: self.flusher.bytes
+        metrics.histogram(
+            "gateway_message_delivery_seconds",
+            "From the publication to the write to a subscriber's socket, by both clocks.",
+            delivery_times.seconds,
+        )
+        metrics.histogram(
+            "gateway_send_queue_depth",
+            "Frames that left in one write, in a sample of the writes.",
+            depths,
         )
         metrics.gauge("gateway_connections", "Open connections.", lambda: len(self._members))
         metrics.gauge(
@@ -247,6 +263,11 @@ class Node:
             self.hooks.close()
 
     @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._members)
+
+    @property
     def ready(self) -> bool:
         """Whether new connections may come."""
         return not self.draining and self.broker.ready()
@@ -254,7 +275,7 @@ class Node:
     # Connections
 
     @property
-    def connections(self) -> Mapping[str, Member]:
+    def by_client(self) -> Mapping[str, Member]:
         """All connections, by id, also of those who have not said who they are."""
         return MappingProxyType(self._members)
 
@@ -706,10 +727,27 @@ class Node:
         )
 
     def on_publication(
-        self, channel: str, publication: Publication, link: Link | None = None
+        self,
+        channel: str,
+        publication: Publication,
+        link: Link | None = None,
+        published_at: float = 0,
     ) -> None:
-        """Deliver what the broker brought."""
-        self.streams.receive(channel, publication, link)
+        """Deliver what the broker brought.
+
+        Args:
+            channel: Of the publication.
+            publication: What.
+            link: How it hangs on the one before; None without history.
+            published_at: Unix time by the publisher's clock; 0 for just now.
+        """
+        # Only what is delivered at once has a time; what history fills a gap with comes late for
+        # reasons of its own.
+        self._published_at = published_at or self.clock()
+        try:
+            self.streams.receive(channel, publication, link)
+        finally:
+            self._published_at = 0.0
 
     async def members(
         self, credentials: Credentials, channel: str, *, subscribed: bool
@@ -826,7 +864,10 @@ class Node:
         )
 
     def _deliver(self, channel: str, publication: Publication, previous: Raw) -> None:
-        self.metrics.messages_sent += self.hub.broadcast(channel, publication, previous)
+        receivers = self.hub.broadcast(channel, publication, previous)
+        self.metrics.messages_sent += receivers
+        if receivers and self._published_at:
+            self._delivery_times.add(self._published_at, receivers)
 
     def _tell_lost(self, channel: str) -> None:
         for subscriber in self.hub.subscribers(channel):

@@ -95,11 +95,11 @@ class Orders:
             case ListChannels(pattern=pattern, limit=limit):
                 return self._list_channels(pattern, limit)
             case ListConnections(user=user, after=after, limit=limit):
-                found = node.connections if user is None else self._ids_of(user)
+                found = node.by_client if user is None else self._ids_of(user)
                 ids = nsmallest(limit, (name for name in found if name > after))
                 return [summarize(self._connection(name)) for name in ids]
             case ShowConnection(client=client):
-                return [describe(self._connection(client))] if client in node.connections else []
+                return [describe(self._connection(client))] if client in node.by_client else []
             case ListCloses(user=user, code=code, limit=limit):
                 closes = islice(node.closes.find(user=user, code=code), limit)
                 return [msgspec.structs.replace(close, node=node.id) for close in closes]
@@ -110,7 +110,7 @@ class Orders:
             uid=node.id,
             name=self._costs.name,
             version=node.version,
-            num_clients=len(node.connections),
+            num_clients=len(node.by_client),
             num_users=len(node.users),
             num_subs=node.hub.subscriptions,
             num_channels=len(node.hub),
@@ -132,19 +132,19 @@ class Orders:
     # Whom it concerns
 
     def _connection(self, client: str) -> Connection:
-        return cast("Connection", self._node.connections[client])  # nothing else joins a node
+        return cast("Connection", self._node.by_client[client])  # nothing else joins a node
 
     def _ids_of(self, user: str) -> list[str]:
         if user:
             return [member.client for member in self._node.users.connections(user)]
-        return [name for name in self._node.connections if not _user(self._connection(name))]
+        return [name for name in self._node.by_client if not _user(self._connection(name))]
 
     def _find(self, target: Target) -> list[Connection]:
         """List the connections that an order is for, and that are known to be the user's."""
         if target.session:
             return []  # a WebSocket's session has no name
         if target.client:
-            found = self._node.connections.get(target.client)
+            found = self._node.by_client.get(target.client)
             ids = [] if found is None else [target.client]
         else:
             ids = self._ids_of(target.user)

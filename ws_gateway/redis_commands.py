@@ -7,13 +7,19 @@ import hashlib
 import random
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import hiredis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ws_gateway.exceptions import BrokerUnavailable
+from ws_gateway.metrics import Buckets
 from ws_gateway.redis_link import Endpoint, Link, Patience, Timing
+
+_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
+_Request = tuple[asyncio.Future[Any] | None, int, Buckets | None, float]
+"""Who waits, how many bytes it was, where its time is counted, and when it was sent."""
 
 _PING = hiredis.pack_command(("PING",))
 _MAX_UNANSWERED_BYTES = 64 * 2**20
@@ -24,9 +30,11 @@ class Script:
 
     Args:
         source: Its text.
+        name: What the time it takes is counted under.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, name: str = "script") -> None:
+        self.name = name.encode()
         self.source = source.encode()
         self.digest = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
@@ -46,6 +54,7 @@ class Commands:
 
     Attributes:
         link: Its connection; somebody has to run it.
+        durations: From a request to its reply in seconds, by the command or the script's name.
     """
 
     def __init__(
@@ -62,8 +71,10 @@ class Commands:
         self._patience = Patience(timing.reply)
         # Replies come in the order of requests; an entry stays until its reply has come, whether
         # somebody still waits for it or not.
-        self._unanswered: deque[tuple[asyncio.Future[Any] | None, int]] = deque()
+        self._unanswered: deque[_Request] = deque()
         self._unanswered_bytes = 0
+        self.durations: dict[str, Buckets] = {}
+        self._by_word: dict[bytes, Buckets] = {}
 
     def share(self, scripts: tuple[Script, ...], connected: Callable[[], None]) -> None:
         """Let another part of the process use this connection, in one order with the others.
@@ -76,11 +87,15 @@ class Commands:
         self._scripts += scripts
         self._on_connected.append(connected)
 
-    def request(self, *parts: bytes) -> asyncio.Future[Any]:
+    def request(self, *parts: bytes, name: bytes = b"") -> asyncio.Future[Any]:
         """Send a command; the future is its reply.
 
         A request that was sent may have been executed although no reply came. It is never sent
         twice.
+
+        Args:
+            parts: The command and its arguments.
+            name: What its time is counted under; the command unless given.
 
         Raises:
             BrokerUnavailable: At once without a connection or with too much unanswered; from the
@@ -92,7 +107,8 @@ class Commands:
             raise BrokerUnavailable("Redis does not keep up")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._send(future, hiredis.pack_command(parts))  # type: ignore[arg-type]  # its stub says one-tuples
+        timed = self._by_word.get(name or parts[0]) or self._timed(name or parts[0])
+        self._send(future, hiredis.pack_command(parts), timed)  # type: ignore[arg-type]  # its stub says one-tuples
         self._patience.watch(future, loop)
         return future
 
@@ -104,10 +120,14 @@ class Commands:
         """
         count = b"%d" % len(keys)
         try:
-            return await self.request(b"EVALSHA", script.digest, count, *keys, *arguments)
+            return await self.request(
+                b"EVALSHA", script.digest, count, *keys, *arguments, name=script.name
+            )
         except ScriptUnknown:
             # Somebody has flushed the scripts. This one was not executed, so it may go again.
-            return await self.request(b"EVAL", script.source, count, *keys, *arguments)
+            return await self.request(
+                b"EVAL", script.source, count, *keys, *arguments, name=script.name
+            )
 
     def close(self) -> None:
         """End; the link has been stopped."""
@@ -126,8 +146,10 @@ class Commands:
         """See Speaker."""
         if not self._unanswered:
             raise RedisError("a reply that nobody asked for")
-        future, size = self._unanswered.popleft()
+        future, size, timed, sent_at = self._unanswered.popleft()
         self._unanswered_bytes -= size
+        if timed is not None:
+            timed.observe(perf_counter() - sent_at)
         if future is None or future.done():
             return
         if isinstance(reply, NoScriptError):
@@ -143,13 +165,20 @@ class Commands:
 
     def lost(self, heard_at: float) -> None:  # noqa: ARG002 - see Speaker
         """See Speaker."""
-        for future, _ in self._unanswered:
+        for future, _, _, _ in self._unanswered:
             if future is not None and not future.done():
                 future.set_exception(BrokerUnavailable("the connection was lost before the reply"))
         self._unanswered.clear()
         self._unanswered_bytes = 0
 
-    def _send(self, future: asyncio.Future[Any] | None, command: bytes) -> None:
-        self._unanswered.append((future, len(command)))
+    def _timed(self, word: bytes) -> Buckets:
+        # The words are those of this package's code, so there are few.
+        buckets = self._by_word[word] = self.durations[word.decode().lower()] = Buckets(_BOUNDS)
+        return buckets
+
+    def _send(
+        self, future: asyncio.Future[Any] | None, command: bytes, timed: Buckets | None = None
+    ) -> None:
+        self._unanswered.append((future, len(command), timed, perf_counter()))
         self._unanswered_bytes += len(command)
         self.link.write(command)

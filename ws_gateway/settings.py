@@ -170,6 +170,8 @@ class Settings(BaseModel):
         user_commands_burst: ... and at once.
         max_queue_bytes: What may wait for a peer that reads too slowly.
         max_stall_seconds: How long a peer may not read at all.
+        max_connections: Connections of this process, beyond which handshakes get 503; 0 for as
+            many as it may open files.
         max_unauthenticated: Sockets that have not said who they are, in this process.
         max_unauthenticated_per_address: The same from one address.
         log_level: The least severe level that is logged.
@@ -222,6 +224,7 @@ class Settings(BaseModel):
     user_commands_burst: int = Field(default=20_000, ge=1, le=1_000_000)
     max_queue_bytes: int = Field(default=1_048_576, ge=65_536)
     max_stall_seconds: Seconds = 10
+    max_connections: int = Field(default=0, ge=0)
     max_unauthenticated: int = Field(default=10_000, ge=1)
     max_unauthenticated_per_address: int = Field(default=1_000, ge=1)
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -108,6 +108,7 @@ class Verifier:
         hmac: Judges what is not of the issuers' profile; such tokens are refused if None.
         revocations: The logs that somebody follows, by issuer. Of an issuer without one, expiry
             alone counts.
+        observe: Told the seconds that each judgement took, a refusal too.
 
     Raises:
         ConfigurationError: The issuers cannot be told apart, or an entry is malformed.
@@ -127,7 +128,9 @@ class Verifier:
         on_fetch: Callable[[str, bool], None] | None = None,
         hmac: HMACTokens | None = None,
         revocations: Mapping[str, RevocationLog] | None = None,
+        observe: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
+        self._observe = observe
         self.issuers = tuple(issuers)
         self.origins = check_origins(origins)
         _check_issuers(self.issuers)
@@ -192,6 +195,13 @@ class Verifier:
             KeysUnavailable: The issuer's keys cannot be had now.
             RevocationsUnavailable: Nor what it has revoked.
         """
+        began = time.perf_counter()
+        try:
+            return await self._verify(token)
+        finally:
+            self._observe(time.perf_counter() - began)
+
+    async def _verify(self, token: str) -> Credentials:
         # Nothing may cost more than a few microseconds before these two tests.
         if type(token) is not str or len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
             raise InvalidToken("malformed")

@@ -9,10 +9,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ws_gateway.transport import Transport
 
 logger = logging.getLogger(__name__)
+
+_TURNS_PER_LOOK = 16
+
+
+class SlowReason(StrEnum):
+    """Which limit a peer passed that does not read."""
+
+    BYTES = "bytes"
+    STALL = "stall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +43,28 @@ class Flusher:
 
     Args:
         call_soon: The event loop's.
+        written: Called after the writes of a turn.
+        look: Called with how many frames left in one write, for one writer of some turns.
+
+    Attributes:
+        bytes: How many were written.
     """
 
-    __slots__ = ("_call_soon", "_dirty")
+    __slots__ = ("_call_soon", "_dirty", "_look", "_turns", "_written", "bytes")
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        *,
+        written: Callable[[], None] = lambda: None,
+        look: Callable[[int], None] = lambda _frames: None,
+    ) -> None:
         self._call_soon = call_soon
+        self._written = written
+        self._look = look
+        self._turns = 0
         self._dirty: list[Writer] = []
+        self.bytes = 0
 
     def add(self, writer: Writer) -> None:
         """Flush this writer in the next turn."""
@@ -49,12 +74,16 @@ class Flusher:
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
+        self._turns += 1
+        if self._turns % _TURNS_PER_LOOK == 0:
+            self._look(dirty[-1].depth)
         for writer in dirty:
             try:
                 writer.flush()
             except Exception:
                 # The others of this turn would wait for ever: they count as queued.
                 logger.exception("flush failed")
+        self._written()
 
 
 class Writer:
@@ -92,18 +121,26 @@ class Writer:
         else:
             self._pending = [pending, frame]
 
+    @property
+    def depth(self) -> int:
+        """How many frames are pending."""
+        pending = self._pending
+        return len(pending) if isinstance(pending, list) else int(pending is not None)
+
     def flush(self) -> bool:
         """Write what is pending; False if the reader left too much lying and was cut off."""
         pending, self._pending = self._pending, None
         if pending is None:
             return True
-        self.transport.write(b"".join(pending) if isinstance(pending, list) else pending)
+        data = b"".join(pending) if isinstance(pending, list) else pending
+        self._flusher.bytes += len(data)
+        self.transport.write(data)
         # Asked only of a peer known to lag, so that the others do not pay for it.
         if (
             self.stalled_since is not None
             and self.transport.buffered() > self._write_limits.max_queue_bytes
         ):
-            self.slow()
+            self.slow(SlowReason.BYTES)
             return False
         return True
 
@@ -118,6 +155,6 @@ class Writer:
         """Forget what is pending."""
         self._pending = None
 
-    def slow(self) -> None:
+    def slow(self, reason: SlowReason) -> None:
         """Called when the peer exceeds a limit; the connection says what happens."""
         raise NotImplementedError

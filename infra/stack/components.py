@@ -26,6 +26,7 @@ from infra.stack.settings import AUTH_WORKERS, Settings
 GATEWAY = "ws-gateway-"
 NGINX = "nginx"
 POSTGRESQL = "postgresql"
+POSTGRESQL_EXPORTER = "postgresql-exporter"
 _STOP_SECONDS = 20.0
 # Beyond the drain of a gateway.
 _FAREWELL_SECONDS = 15.0
@@ -157,11 +158,36 @@ def nginx_exporter(settings: Settings) -> Component:
     )
 
 
+def postgresql_exporter(settings: Settings) -> Component:
+    """Numbers of the stack's own PostgreSQL; the password is in a file only."""
+    ports = settings.ports
+    return Component(
+        name=POSTGRESQL_EXPORTER,
+        command=(
+            programs.find("prometheus-postgres-exporter"),
+            f"--web.listen-address=127.0.0.1:{ports.postgresql_exporter}",
+        ),
+        directory=settings.stack.path("prometheus").absolute(),
+        ports=(ports.postgresql_exporter,),
+        works=readiness.answers(ports.postgresql_exporter, "/metrics"),
+        variables={
+            "DATA_SOURCE_URI": (
+                f"127.0.0.1:{ports.postgresql}/{postgresql_files.DATABASE}?sslmode=disable"
+            ),
+            "DATA_SOURCE_USER": postgresql_files.ROLE,
+            "DATA_SOURCE_PASS_FILE": str(
+                settings.postgresql.path(postgresql_files.PASSWORD_FILE).absolute()
+            ),
+        },
+    )
+
+
 def monitoring(settings: Settings) -> list[Component]:
-    """Prometheus, and Redis' numbers for it."""
+    """Prometheus, Redis' numbers for it, and what looks at the front as a client would."""
     ports = settings.ports
     directory = settings.stack.path("prometheus").absolute()
     file = directory / "prometheus.yml"
+    probe = directory / "probe.yml"
     return [
         Component(
             name="redis-exporter",
@@ -175,6 +201,18 @@ def monitoring(settings: Settings) -> list[Component]:
             works=readiness.answers(ports.redis_exporter, "/metrics"),
         ),
         Component(
+            name="probe",
+            command=(
+                programs.find("prometheus-blackbox-exporter"),
+                f"--config.file={probe}",
+                f"--web.listen-address=127.0.0.1:{ports.probe}",
+            ),
+            directory=directory,
+            ports=(ports.probe,),
+            works=readiness.answers(ports.probe, "/-/healthy"),
+            files={probe: prometheus.probe(settings.local.path("ca.pem").absolute())},
+        ),
+        Component(
             name="prometheus",
             command=(
                 programs.find("prometheus"),
@@ -186,7 +224,10 @@ def monitoring(settings: Settings) -> list[Component]:
             directory=directory,
             ports=(ports.prometheus,),
             works=readiness.answers(ports.prometheus, "/-/ready"),
-            files={file: prometheus.SOURCE.read_text("utf-8")},
+            files={
+                directory / source.relative_to(prometheus.SOURCE.parent): source.read_text("utf-8")
+                for source in (prometheus.SOURCE, *prometheus.rules())
+            },
         ),
     ]
 

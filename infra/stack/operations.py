@@ -25,7 +25,13 @@ from pathlib import Path
 from infra.embedded import certificate
 from infra.embedded.local_directory import LocalDirectory
 from infra.stack import components, guide, nginx, postgresql, programs, prometheus, sockets
-from infra.stack.components import GATEWAY, NGINX, POSTGRESQL, Component
+from infra.stack.components import (
+    GATEWAY,
+    NGINX,
+    POSTGRESQL,
+    POSTGRESQL_EXPORTER,
+    Component,
+)
 from infra.stack.exceptions import StackError
 from infra.stack.processes import Processes
 from infra.stack.settings import Settings, read, stack_directory
@@ -37,7 +43,7 @@ _POLL_SECONDS = 0.05
 _LINGER_SECONDS = 12 * 3600
 # What stops in the end, in this order; the gateways say goodbye while nginx still carries it.
 _LAST = (
-    *(NGINX, "nginx-exporter", "redis-exporter", "prometheus"),
+    *(NGINX, "nginx-exporter", "redis-exporter", POSTGRESQL_EXPORTER, "probe", "prometheus"),
     *("auth-service", POSTGRESQL, "redis"),
 )
 _APPLIED = "applied.sha256"
@@ -164,10 +170,18 @@ class _Stack:
             self._route([name for name in wanted if name != part.name and self._runs(name)])
             self._ensure([part])
         self._route(list(wanted))
-        prometheus.write_targets(prometheus.targets(settings.ports, settings.gateways), targets)
+        prometheus.write_targets(
+            prometheus.targets(
+                settings.ports, settings.gateways, own_database=settings.own_database
+            ),
+            targets,
+        )
         self._ensure([components.nginx_exporter(settings)])
         self._stop(surplus)
-        if not settings.own_database:
+        if settings.own_database:
+            self._ensure([components.postgresql_exporter(settings)])
+        else:
+            self._stop([POSTGRESQL_EXPORTER])
             self._stop([POSTGRESQL])
         return passwords
 
@@ -392,6 +406,7 @@ def _stop(processes: Processes, name: str) -> list[str]:
 def _write(part: Component) -> None:
     part.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, text in part.files.items():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         path.write_text(text, "utf-8")
 
 

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,11 @@ ROLE = "drawbridge"
 DATABASE = "drawbridge"
 #: The secret of the role, in the directory that holds the data too: an address with a password.
 URL_FILE = "url"
+#: The password alone, for what wants nothing else.
+PASSWORD_FILE = "password"  # noqa: S105 - a name
 _ACCOUNT = "postgres"
+_BURIAL_SECONDS = 10.0
+_POLL_SECONDS = 0.05
 _URL = re.compile(rb"postgresql\+asyncpg://[a-z]+:([A-Za-z0-9_-]+)@")
 
 
@@ -81,6 +86,8 @@ def keep_password(directory: LocalDirectory, port: int) -> str:
     wanted = f"{url(port, password)}\n".encode()
     if content != wanted:
         directory.write(URL_FILE, wanted, mode=PRIVATE)
+    if directory.read(PASSWORD_FILE) != password.encode():
+        directory.write(PASSWORD_FILE, password.encode(), mode=PRIVATE)
     return password
 
 
@@ -164,6 +171,33 @@ async def ensure_database(port: int, password: str) -> None:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise StackError(f"PostgreSQL: {line}") from None
+
+
+def await_burial(directory: Path) -> None:
+    """Wait until the server that was killed here is no process any more, not even a dead one.
+
+    A killed server leaves its number behind. PostgreSQL asks whether that process exists, and the
+    dead one does until the machine's first process takes note of its end, which may take seconds.
+
+    Args:
+        directory: Of its data.
+    """
+    try:
+        number = (directory / "postmaster.pid").read_text("utf-8").partition("\n")[0]
+    except OSError:
+        return
+    deadline = time.monotonic() + _BURIAL_SECONDS
+    while number.isdigit() and _is_dead(number) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_dead(number: str) -> bool:
+    try:
+        text = Path(f"/proc/{number}/stat").read_text("utf-8")
+    except OSError:
+        return False  # long gone
+    # The name, in brackets, may hold anything; the state comes behind it.
+    return text.rpartition(")")[2].split()[0] == "Z"
 
 
 def by_descriptor(opened: int) -> Path:

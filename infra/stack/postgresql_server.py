@@ -10,6 +10,7 @@ import os
 import pwd
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from infra.stack import postgresql
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     directory, port = arguments
     try:
         user = postgresql.account()
+        postgresql.await_burial(Path(directory))
         opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         os.set_inheritable(opened, True)
         words = postgresql.command(

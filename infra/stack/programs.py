@@ -28,6 +28,8 @@ PACKAGES = {
     "promtool": "prometheus",
     "prometheus-nginx-exporter": "prometheus-nginx-exporter",
     "prometheus-redis-exporter": "prometheus-redis-exporter",
+    "prometheus-postgres-exporter": "prometheus-postgres-exporter",
+    "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
 }
 #: What the tests start besides.
 TEST_PACKAGES = {"chromium": "chromium", "curl": "curl", "node": "nodejs", "npm": "npm"}
@@ -42,6 +44,8 @@ _SERVICES = (
     "prometheus-node-exporter",
     "prometheus-nginx-exporter",
     "prometheus-redis-exporter",
+    "prometheus-postgres-exporter",
+    "prometheus-blackbox-exporter",
 )
 # An ordinary user's PATH often lacks the second and third.
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"

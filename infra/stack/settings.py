@@ -100,6 +100,16 @@ class Ports:
         """Numbers of nginx as it tells them."""
         return 9193 + self.offset
 
+    @property
+    def postgresql_exporter(self) -> int:
+        """Numbers of PostgreSQL as metrics."""
+        return 9194 + self.offset
+
+    @property
+    def probe(self) -> int:
+        """What looks at the front as a client would."""
+        return 9195 + self.offset
+
     def gateway(self, number: int) -> int:
         """One gateway, counted from 1."""
         return 8010 + number + self.offset

@@ -12,8 +12,9 @@ from infra.stack.settings import Ports
 
 
 def test_prometheus_accepts_the_configuration(tmp_path: Path) -> None:
-    """Together with the files of its targets."""
+    """Together with the rules and the files of its targets."""
     shutil.copy(prometheus.SOURCE, tmp_path)
+    shutil.copytree(prometheus.SOURCE.parent / "rules", tmp_path / "rules")
     prometheus.write_targets(prometheus.targets(Ports(), 2), tmp_path / "targets")
 
     checked = subprocess.run(  # noqa: S603 - the command is ours

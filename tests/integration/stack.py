@@ -42,6 +42,7 @@ def all_ports(ports: Ports, *, gateways: int) -> set[int]:
         *(ports.tls, ports.plain, ports.auth, ports.auth_internal, ports.redis),
         ports.postgresql,
         *(ports.prometheus, ports.nginx_exporter, ports.redis_exporter, ports.nginx_status),
+        *(ports.postgresql_exporter, ports.probe),
         *map(ports.gateway, numbers),
         *map(ports.gateway_internal, numbers),
     }

@@ -7,12 +7,15 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from centrifuge import (
     CentrifugeError,
@@ -25,11 +28,15 @@ from centrifuge import (
 )
 from jose import jwt
 from playwright.async_api import expect
+from prometheus_client import generate_latest
 from typing_extensions import override
 from websockets.asyncio.client import connect as websocket
 
 from auth_service.app import open_service
+from auth_service.metrics import Metrics as AuthMetrics
 from auth_service.settings import Settings
+from infra.grafana.boards import BOARDS
+from infra.stack import programs
 from tests.integration.browser import COOKIE, Visitor, chromium, give_cookie
 from tests.integration.stack import Stack, all_ports
 
@@ -168,15 +175,90 @@ def test_prometheus_sees_everybody(stack: Stack) -> None:
         text = stack.ask(stack.ports.prometheus, "/api/v1/targets")
         targets = json.loads(text)["data"]["activeTargets"]
         health = [(target["labels"]["job"], target["health"]) for target in targets]
-        if len(health) == 6 and {state for _, state in health} == {"up"}:
+        if len(health) == 8 and {state for _, state in health} == {"up"}:
             break
         assert time.monotonic() < deadline, health
         time.sleep(0.2)
 
-    jobs = ["auth-service", "nginx", "prometheus", "redis", "ws-gateway", "ws-gateway"]
-    assert sorted(job for job, _ in health) == jobs
+    assert sorted(job for job, _ in health) == [
+        *("auth-service", "front", "nginx", "postgresql", "prometheus", "redis"),
+        *("ws-gateway", "ws-gateway"),
+    ]
     assert stack.metric(stack.ports.nginx_exporter, "nginx_up") == 1
     assert stack.metric(stack.ports.redis_exporter, "redis_up") == 1
+    assert stack.metric(stack.ports.postgresql_exporter, "pg_up") == 1
+
+
+async def test_boards_and_alerts_ask_for_what_is_there(stack: Stack) -> None:
+    """Prometheus understands every query, and every metric is one of a running service's."""
+    asked = {
+        query.expression.replace("$__rate_interval", "1m")
+        .replace("$job", ".*")
+        .replace("$instance", ".*")
+        for board in BOARDS
+        for panel in board.panels()
+        for query in panel.queries
+    }
+    ports, url = stack.ports, f"http://127.0.0.1:{stack.ports.prometheus}"
+    internal = (ports.gateway_internal(1), ports.auth_internal, ports.prometheus)
+    exporters = (ports.nginx_exporter, ports.redis_exporter, ports.postgresql_exporter)
+    known = {"up", "ALERTS"}
+    for port in (*internal, *exporters):
+        known |= families(stack.ask(port, "/metrics"))
+    # The workers write down what has happened, and it may not have; what could is in the code.
+    known |= families(generate_latest(AuthMetrics().registry).decode())
+    async with httpx2.AsyncClient(base_url=url, timeout=30) as http:
+        probed = await http.get(
+            "/api/v1/label/__name__/values", params={"match[]": '{job="front"}'}
+        )
+        known |= set(probed.json()["data"])
+        groups = (await http.get("/api/v1/rules")).json()["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        known |= {rule["name"] for rule in rules if rule["type"] == "recording"}
+        for query in asked:
+            answer = await http.get("/api/v1/query", params={"query": query})
+            assert answer.json()["status"] == "success", (query, answer.text)
+
+    assert len(rules) > 60
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+    named = set().union(*map(metrics_in, (*asked, *(rule["query"] for rule in rules))))
+    assert len(named) > 100
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("which", ["auth_internal", "gateway"])
+def test_metrics_are_well_named(stack: Stack, which: str) -> None:
+    """By Prometheus' own conventions."""
+    ports = stack.ports
+    port = ports.auth_internal if which == "auth_internal" else ports.gateway_internal(1)
+
+    checked = subprocess.run(  # noqa: S603 - our own command
+        [programs.find("promtool"), "check", "metrics"],
+        input=stack.ask(port, "/metrics"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def families(text: str) -> set[str]:
+    """Return the names that the samples of these metrics have."""
+    found: set[str] = set()
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
+        endings = ("_bucket", "_count", "_sum") if kind == "histogram" else ("",)
+        found |= {f"{name}{ending}" for ending in endings}
+    return found
+
+
+def metrics_in(query: str) -> set[str]:
+    """Return the metrics that a query names: words that are no label, function or keyword."""
+    # Without strings, windows, selectors and lists of labels.
+    bare = re.sub(r'"[^"]*"|\[[^]]*\]|\{[^}]*\}|\b(?:by|on|ignoring) ?\([^)]*\)', "", query)
+    words = re.findall(r"[a-zA-Z_:][\w:]*(?![\w:]*\s*\()", bare)
+    keywords = {"and", "or", "unless", "by", "on", "ignoring", "bool", "offset", "group_left"}
+    return {word for word in words if word not in keywords and len(word) > 1}
 
 
 def test_up_again_changes_nothing_and_says_what_to_do(stack: Stack) -> None:
@@ -186,7 +268,7 @@ def test_up_again_changes_nothing_and_says_what_to_do(stack: Stack) -> None:
     said = stack.up(2, LIMITS="load")
 
     assert stack.pids() == before
-    assert len(before) == 9
+    assert len(before) == 11
     for part in (stack.url, "TOKEN=$(curl", f"http://localhost:{stack.ports.prometheus}"):
         assert part in said
     assert not [password for password in stack.passwords.values() if password in said]

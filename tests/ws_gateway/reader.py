@@ -125,7 +125,9 @@ class Process:
         await self.broker.stop()
         self.timers.close()
 
-    def receive(self, channel: str, publication: Publication, link: Link | None) -> None:
+    def receive(
+        self, channel: str, publication: Publication, link: Link | None, _at: float = 0
+    ) -> None:
         """Be the broker's handler."""
         self.streams.receive(channel, publication, link)
 

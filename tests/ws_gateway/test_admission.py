@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 
 import pytest
 from hypothesis import given, strategies as st
 
-from ws_gateway.admission import UnauthenticatedSockets
+from ws_gateway.admission import UnauthenticatedSockets, connection_limit
 from ws_gateway.exceptions import HandshakeRejected
 
 
@@ -70,3 +71,23 @@ def test_count_is_exact_whatever_happens(steps: list[tuple[str, bool]]) -> None:
         assert len(sockets) == len(inside) <= 5
         assert all(inside.count(address) <= 3 for address in "abc")
         assert sockets._by_address == {address: inside.count(address) for address in set(inside)}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "files", "limit"),
+    [
+        (0, 20_000, 19_744),
+        (5_000, 20_000, 5_000),
+        (50_000, 20_000, 19_744),
+        (0, 100, 1),
+        (0, resource.RLIM_INFINITY, 1_000_000),
+        (7, resource.RLIM_INFINITY, 7),
+    ],
+)
+def test_connections_never_need_more_files_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, chosen: int, files: int, limit: int
+) -> None:
+    """Past them accept() itself would fail, for Redis and probes too."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (files, files))
+
+    assert connection_limit(chosen) == limit

@@ -264,6 +264,7 @@ class TestReadiness:
             "keys": False,
             "revocations": True,
             "not_draining": True,
+            "room": True,
         }
         assert after.status_code == 200
 
@@ -277,6 +278,7 @@ class TestReadiness:
             "keys": True,
             "revocations": True,
             "not_draining": True,
+            "room": True,
         }
 
     async def test_gateway_is_not_ready_before_it_has_read_the_revocations(
@@ -392,24 +394,33 @@ class TestApplications:
             "gateway_build_info",
             "gateway_channels_active",
             "gateway_command_errors",
+            "gateway_auth_token_verify_seconds",
             "gateway_connection_duration_seconds",
             "gateway_connections",
+            "gateway_connections_limit",
             "gateway_disconnects",
             "gateway_draining",
+            "gateway_event_loop_lag_seconds",
+            "gateway_handshake_duration_seconds",
             "gateway_handshakes",
+            "gateway_jwks_last_refresh_timestamp_seconds",
             "gateway_jwks_refresh",
+            "gateway_message_bytes",
+            "gateway_message_delivery_seconds",
             "gateway_messages_received",
             "gateway_messages_sent",
+            "gateway_send_queue_depth",
+            "gateway_send_queue_dropped",
             "gateway_subscriptions_active",
             "process_resident_memory_bytes",
             "python_info",
         } <= set(families)
-        (refreshed,) = [
-            sample
+        refreshed = {
+            sample.labels["result"]: sample.value
             for sample in families["gateway_jwks_refresh"].samples
             if sample.name.endswith("_total")
-        ]
-        assert (refreshed.labels, refreshed.value) == ({"result": "ok"}, 1)
+        }
+        assert refreshed == {"ok": 1, "error": 0}
 
     async def test_failed_fetches_of_keys_are_counted(self, publisher: Publisher) -> None:
         """So that an alert can tell an issuer that is away."""

@@ -43,6 +43,7 @@ from ws_gateway.protocol.messages import Publication
 from ws_gateway.rate_limit import Rate
 from ws_gateway.revocations.deny_set import Kind, Revocation
 from ws_gateway.subscription_tokens import SubscriptionTokens
+from ws_gateway.writer import SlowReason
 
 MakeCredentials = Callable[..., Credentials]
 MakeGateway = Callable[..., Gateway]
@@ -1182,13 +1183,14 @@ class TestTime:
         peer.connection.tick(1e9)
         peer.connection.receive(b"{", binary=True)
         peer.connection.stalled()
-        peer.connection.slow()
+        peer.connection.slow(SlowReason.BYTES)
         peer.connection.drained()
         peer.connection.lost(1006)
 
         assert peer.closed is None
         assert not peer.transport.aborted
         assert gateway.node.metrics.disconnects == {1001: 1}
+        assert not gateway.node.metrics.queues_dropped
 
 
 class TestRefresh:
@@ -1623,6 +1625,7 @@ class TestSlowReader:
         assert slow.transport.aborted
         assert slow.closed is None
         assert gateway.node.metrics.disconnects == {3008: 1}
+        assert gateway.node.metrics.queues_dropped == {"bytes": 1}
         gateway.publish("news", 2)
         assert len(await other.receive()) == 1
         assert gateway.node.hub.subscriptions == 2
@@ -1639,6 +1642,7 @@ class TestSlowReader:
 
         assert aborted == [False, True]
         assert gateway.node.metrics.disconnects == {3008: 1}
+        assert gateway.node.metrics.queues_dropped == {"stall": 1}
 
     async def test_reader_that_catches_up_is_forgiven(
         self, gateway: Gateway, alice: Credentials

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from ws_gateway.metrics import Buckets, Metrics
+from ws_gateway.metrics import Buckets, DeliveryTimes, Metrics
 
 
 @pytest.fixture
@@ -44,10 +44,13 @@ def test_names_are_those_of_the_design(metrics: Metrics) -> None:
         "gateway_connection_duration_seconds",
         "gateway_connections",
         "gateway_disconnects",
+        "gateway_handshake_duration_seconds",
         "gateway_handshakes",
         "gateway_jwks_refresh",
+        "gateway_message_bytes",
         "gateway_messages_received",
         "gateway_messages_sent",
+        "gateway_send_queue_dropped",
     }
     assert all(family.documentation for family in families.values())
 
@@ -76,6 +79,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     metrics.messages_received["rpc"] += 1
     metrics.disconnects[1006] += 1
     metrics.command_errors[100] += 1
+    metrics.queues_dropped["bytes"] += 1
 
     labels = {
         name
@@ -83,7 +87,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
         for sample in family.samples
         for name in sample.labels
     }
-    assert labels == {"code", "le", "result", "type", "version"}
+    assert labels == {"code", "direction", "le", "reason", "result", "type", "version"}
 
 
 def test_gauge_is_read_at_the_scrape(metrics: Metrics) -> None:
@@ -157,3 +161,56 @@ def test_a_family_has_a_sample_for_each_key(metrics: Metrics) -> None:
         for found in scrape(metrics)["gateway_api_requests"].samples
     }
     assert read == {("publish", "0"): 2, ("info", "100"): 1}
+
+
+def test_bytes_go_two_ways(metrics: Metrics) -> None:
+    """One family, so that their sum is all of it."""
+    metrics.bytes_received += 3
+    metrics.bytes_sent = lambda: 40
+
+    assert samples(metrics, "gateway_message_bytes", "gateway_message_bytes_total") == {
+        ("in",): 3,
+        ("out",): 40,
+    }
+
+
+def test_parts_of_a_histogram_may_come_later(metrics: Metrics) -> None:
+    """A command is known when it is sent the first time."""
+    parts: dict[str, Buckets] = {}
+    metrics.histogram_by("gateway_work_seconds", "Work.", "command", parts)
+    before = samples(metrics, "gateway_work_seconds", "gateway_work_seconds_count")
+    parts["publish"] = Buckets((1,))
+    parts["publish"].observe(0.5)
+
+    after = samples(metrics, "gateway_work_seconds", "gateway_work_seconds_count")
+    assert (before, after) == ({}, {("publish",): 1})
+
+
+def test_deliveries_are_timed_when_they_are_written() -> None:
+    """Once for all receivers; two clocks that differ make no negative time."""
+    now = 100.0
+    times = DeliveryTimes(lambda: now)
+    times.add(99.5, 3)
+    times.add(100.5, 1)
+    now = 100.25
+
+    times.written()
+    times.written()
+
+    buckets, total = times.seconds.read()
+    assert dict(buckets)["0.001"] == 1
+    assert dict(buckets)["0.5"] == 1
+    assert dict(buckets)["1.0"] == 4
+    assert total == pytest.approx(3 * 0.75)
+
+
+def test_only_a_good_fetch_of_keys_is_remembered(metrics: Metrics) -> None:
+    """By issuer: the age of the oldest is what counts."""
+    metrics.count_jwks_fetch("https://a.example", good=False)
+    metrics.count_jwks_fetch("https://b.example", good=True)
+
+    assert list(metrics.jwks_fetched_at) == ["https://b.example"]
+    assert samples(metrics, "gateway_jwks_refresh", "gateway_jwks_refresh_total") == {
+        ("error",): 1,
+        ("ok",): 1,
+    }

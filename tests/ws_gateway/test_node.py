@@ -202,7 +202,7 @@ class TestPublish:
         """JSON on one line, from whatever client; bytes of any kind only where it says binary."""
         sender = gateway.open(alice, codec=codec).connection
         heard: list[bytes] = []
-        gateway.broker._handler = lambda _, publication, _link: heard.append(
+        gateway.broker._handler = lambda _, publication, _link, _at: heard.append(
             bytes(publication.data)
         )
         await gateway.broker.subscribe(channel)
@@ -256,6 +256,25 @@ class TestPublish:
         gateway.publish("news", 1)
 
         assert gateway.node.metrics.messages_sent == 2
+
+    async def test_deliveries_are_timed_from_the_publishers_clock(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """One for each receiver; what history fills a gap with is not among them."""
+        for _ in range(2):
+            await gateway.connect(alice)
+        publication = Publication(data=raw(1))
+
+        gateway.node.on_publication("dm:#alice", publication, None, gateway.node.clock() - 2)
+        gateway.node.streams.receive("dm:#alice", publication, None)
+        await settle()
+
+        buckets, total = gateway.node.metrics.histograms["gateway_message_delivery_seconds"][1][
+            ""
+        ].read()
+        assert dict(buckets)["1.0"] == 0
+        assert dict(buckets)["2.5"] == 2
+        assert total == pytest.approx(4)
 
 
 class TestCall:

@@ -56,6 +56,21 @@ class TestReplies:
             assert commands._unanswered_bytes == 0
 
     @skips_time
+    async def test_time_to_the_reply_is_counted_by_command(self) -> None:
+        """A script by its name; what the link asks for itself is not counted."""
+        script = Script("return 1", "one")
+        async with ScriptedRedis() as redis, commanding(redis) as commands:
+            caller = await redis.called()
+            future = commands.request(b"PUBLISH", b"a", b"b")
+            called = asyncio.create_task(commands.call(script, ()))
+            await hear(caller, 2)
+            caller.say(b":1\r\n", b":1\r\n")
+            await asyncio.gather(future, called)
+
+        counts = {name: found.read()[0][-1] for name, found in commands.durations.items()}
+        assert counts == {"publish": ("+Inf", 1), "one": ("+Inf", 1)}
+
+    @skips_time
     async def test_who_went_away_leaves_its_place_to_nobody(self) -> None:
         """The reply comes all the same."""
         async with ScriptedRedis() as redis, commanding(redis) as commands:

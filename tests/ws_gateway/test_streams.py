@@ -64,9 +64,11 @@ class LossyProcess(Process):
     broker: LossyBroker
 
     @override
-    def receive(self, channel: str, publication: Publication, link: Link | None) -> None:
+    def receive(
+        self, channel: str, publication: Publication, link: Link | None, _at: float = 0
+    ) -> None:
         if not self.broker.deaf:
-            super().receive(channel, publication, link)
+            super().receive(channel, publication, link, _at)
 
 
 @pytest.fixture

@@ -170,6 +170,18 @@ async def reason(verifier: Verifier, token: str) -> str:
     return caught.value.reason
 
 
+async def test_every_judgement_is_timed(publisher: Publisher, clock: Clock) -> None:
+    """A refusal costs as much as a yes."""
+    seconds: list[float] = []
+    verifier = Verifier([ISSUER], fetch=publisher, now=clock, observe=seconds.append)
+
+    await reason(verifier, "x.y.z")
+    await reason(verifier, "ä")
+
+    assert len(seconds) == 2
+    assert all(value >= 0 for value in seconds)
+
+
 class TestGoodToken:
     """RFC 9068 section 2."""
 

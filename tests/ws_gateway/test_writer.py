@@ -8,7 +8,7 @@ import pytest
 from typing_extensions import override
 
 from tests.ws_gateway.conftest import RecordingTransport
-from ws_gateway.writer import Flusher, WriteLimits, Writer
+from ws_gateway.writer import Flusher, SlowReason, WriteLimits, Writer
 
 LIMITS = WriteLimits(max_queue_bytes=100, max_stall_seconds=5)
 
@@ -40,11 +40,11 @@ class RecordingWriter(Writer):
     def __init__(self, flusher: Flusher) -> None:
         self.recording = RecordingTransport()
         super().__init__(self.recording, flusher, LIMITS)
-        self.cut = 0
+        self.cut: list[SlowReason] = []
 
     @override
-    def slow(self) -> None:
-        self.cut += 1
+    def slow(self, reason: SlowReason) -> None:
+        self.cut.append(reason)
 
     @property
     def writes(self) -> list[bytes]:
@@ -187,11 +187,11 @@ class TestSlowReader:
 
         turns.turn()
 
-        assert writer.cut == 0
+        assert writer.cut == []
 
-    @pytest.mark.parametrize(("unread", "cut"), [(100, 0), (101, 1)])
+    @pytest.mark.parametrize(("unread", "cut"), [(100, []), (101, [SlowReason.BYTES])])
     def test_reader_that_lags_has_a_limit_in_bytes(
-        self, writer: RecordingWriter, turns: Turns, unread: int, cut: int
+        self, writer: RecordingWriter, turns: Turns, unread: int, cut: list[SlowReason]
     ) -> None:
         """What the kernel has not taken."""
         writer.stalled_since = 1.0
@@ -222,14 +222,45 @@ class TestSlowReader:
         turns.turn()
 
         assert [writer.writes for writer in writers] == [[b"a"]] * 3
-        assert [writer.cut for writer in writers] == [0, 1, 0]
+        assert [writer.cut for writer in writers] == [[], [SlowReason.BYTES], []]
 
     def test_plain_writer_leaves_the_answer_to_the_connection(self, flusher: Flusher) -> None:
         """It knows no code to close with."""
         writer = Writer(RecordingTransport(), flusher, LIMITS)
 
         with pytest.raises(NotImplementedError):
-            writer.slow()
+            writer.slow(SlowReason.STALL)
+
+
+class TestCounting:
+    """What the numbers of a process are made of."""
+
+    def test_bytes_and_the_end_of_a_turn_are_told(self, turns: Turns) -> None:
+        """After the writes, once for all of them."""
+        seen: list[list[bytes]] = []
+        flusher = Flusher(turns.call_soon, written=lambda: seen.append(list(one.writes)))
+        one, other = RecordingWriter(flusher), RecordingWriter(flusher)
+        for frame in (b"a", b"bc"):
+            one.send(frame)
+        other.send(b"d")
+
+        turns.turn()
+
+        assert seen == [[b"abc"]]
+        assert flusher.bytes == 4
+
+    def test_some_turns_are_looked_at(self, turns: Turns) -> None:
+        """How many frames leave together, without counting them all the time."""
+        depths: list[int] = []
+        flusher = Flusher(turns.call_soon, look=depths.append)
+        writer = RecordingWriter(flusher)
+        for count in range(1, 33):
+            for _ in range(count):
+                writer.send(b"a")
+            turns.turn()
+
+        assert depths == [16, 32]
+        assert writer.depth == 0
 
 
 def test_a_flush_that_fails_keeps_nobody_else_waiting(

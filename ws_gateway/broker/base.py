@@ -49,9 +49,10 @@ class Link(NamedTuple):
     prev_data: Raw = ABSENT
 
 
-Handler = Callable[[str, Publication, Link | None], None]
-"""Takes (channel, publication, link); the link is None where the channel has no history.
-Synchronous and quick, must not raise."""
+Handler = Callable[[str, Publication, Link | None, float], None]
+"""Takes (channel, publication, link, published at); the link is None where the channel has no
+history, and the time is Unix time by the publisher's clock, 0 for just now. Synchronous and quick,
+must not raise."""
 
 MissedHandler = Callable[[str], None]
 """Takes a subscribed channel whose publications may have passed by for a while; called before

@@ -187,7 +187,7 @@ class MemoryBroker:
             link = Link(epoch=epoch, mark=0, previous=0, prev_data=previous)
         receivers = 0
         if channel in self._channels and self._handler is not None:
-            self._handler(channel, publication, link)
+            self._handler(channel, publication, link, 0)
             receivers = 1
         return Published(publication.offset, epoch, receivers)
 

@@ -60,7 +60,8 @@ _EPOCH = re.compile(r"[0-9a-f]{16}")
 
 
 def _script(name: str) -> Script:
-    return Script(resources.files("ws_gateway.broker").joinpath(f"lua/{name}").read_text("utf-8"))
+    source = resources.files("ws_gateway.broker").joinpath(f"lua/{name}").read_text("utf-8")
+    return Script(source, f"broker_{name.removesuffix('.lua')}")
 
 
 _PUBLISH = _script("publish.lua")
@@ -294,7 +295,7 @@ class RedisBroker:
         if self._handler is None:
             return
         try:
-            self._handler(channel, publication, link)
+            self._handler(channel, publication, link, published_at)
         except Exception:
             # One that fails must not take the connection of all others with it.
             logger.exception("publication not delivered", extra={"channel": channel})
@@ -374,6 +375,12 @@ class RedisBroker:
             metrics.counter(name, text, read)
         metrics.histogram(
             "gateway_redis_lag_seconds", "From publish to receive, by both clocks.", self._lag
+        )
+        metrics.histogram_by(
+            "gateway_redis_command_duration_seconds",
+            "From a request to Redis to its reply, by the command or our script.",
+            "command",
+            commands.durations,
         )
 
 

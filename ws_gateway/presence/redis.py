@@ -50,7 +50,8 @@ _MAX_GONE = 100_000
 
 
 def _script(name: str) -> Script:
-    return Script(resources.files("ws_gateway.presence").joinpath(f"lua/{name}").read_text("utf-8"))
+    source = resources.files("ws_gateway.presence").joinpath(f"lua/{name}").read_text("utf-8")
+    return Script(source, f"presence_{name.removesuffix('.lua')}")
 
 
 _UPDATE, _READ, _PURGE, _BEAT = map(_script, ("update.lua", "read.lua", "purge.lua", "beat.lua"))

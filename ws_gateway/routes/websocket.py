@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 
 from fastapi import APIRouter, Depends, HTTPException, WebSocket
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ws_gateway import asgi
 from ws_gateway.admission import UnauthenticatedSockets
@@ -26,14 +27,45 @@ PATH = "/connection/websocket"
 _RETRY = {"Retry-After": "5"}
 
 
+_BEGAN = "drawbridge.began"
+
+
+class HandshakeClock:
+    """Notes when a WebSocket request came, before anything else looks at it.
+
+    Args:
+        app: The rest of the application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on (ASGI)."""
+        if scope["type"] == "websocket":
+            scope[_BEGAN] = time.perf_counter()
+        await self._app(scope, receive, send)
+
+
+def elapsed(scope: Scope) -> float:
+    """Return the seconds since this WebSocket request came; 0 if nobody has noted that."""
+    now = time.perf_counter()
+    return now - float(scope.get(_BEGAN, now))
+
+
 def create_router(
-    *, node: Node, unauthenticated: UnauthenticatedSockets, query_token: bool
+    *,
+    node: Node,
+    unauthenticated: UnauthenticatedSockets,
+    connection_limit: int,
+    query_token: bool,
 ) -> APIRouter:
     """Make the route.
 
     Args:
         node: Where connections live.
         unauthenticated: Bounds the sockets that bring no credential.
+        connection_limit: How many connections the node may have.
         query_token: Accept ``?access_token=``.
     """
     router = APIRouter()
@@ -49,6 +81,8 @@ def create_router(
         """Authenticate the handshake, and give the socket to a connection."""
         if not node.ready:
             raise HTTPException(503, "not ready, or going away", _RETRY)
+        if node.connections >= connection_limit:
+            raise HTTPException(503, "too many connections", _RETRY)
         admission: Admission = websocket.state.admission
         credentials = admission.credentials
         address = websocket.client.host if websocket.client else ""
@@ -67,6 +101,7 @@ def create_router(
             nonlocal opened
             opened = True
             node.metrics.handshakes.labels("ok").inc()
+            node.metrics.handshake_seconds.observe(elapsed(websocket.scope))
             return Connection(
                 transport,
                 node=node,

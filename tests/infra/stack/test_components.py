@@ -54,11 +54,12 @@ def test_the_parts_listen_where_they_are_looked_for() -> None:
         components.gateway(settings, 1),
         components.front(settings),
         components.nginx_exporter(settings),
+        components.postgresql_exporter(settings),
         *components.monitoring(settings),
     ]
 
     assert [port for part in parts for port in part.ports] == [
-        *(6390, 5490, 8001, 9001, 8011, 9011, 8443, 8000, 9193, 9191, 9192, 9190)
+        *(6390, 5490, 8001, 9001, 8011, 9011, 8443, 8000, 9193, 9191, 9194, 9192, 9195, 9190)
     ]
     assert len({part.name for part in parts}) == len(parts)
 

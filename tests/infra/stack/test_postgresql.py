@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +112,33 @@ def test_the_database_is_made_once(postgres: PostgresServer) -> None:
     assert postgres.ask("SELECT current_database()", postgresql.DATABASE) == postgresql.DATABASE
     with pytest.raises(StackError, match=r"^PostgreSQL: password authentication failed"):
         asyncio.run(postgresql.ensure_database(postgres.port, "wrong"))
+
+
+def test_a_dead_server_is_waited_for_until_it_is_buried(tmp_path: Path) -> None:
+    """PostgreSQL would take it for a living one."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # dead, and not buried
+        (tmp_path / "postmaster.pid").write_text(f"{dead.pid}\n{tmp_path}\n")
+        buried = threading.Timer(0.3, dead.wait)
+        buried.start()
+
+        postgresql.await_burial(tmp_path)
+
+        assert not Path(f"/proc/{dead.pid}").exists()
+        buried.join()
+
+
+@pytest.mark.parametrize("content", [None, "", "nonsense\n", "4194305\n"])
+def test_nobody_is_waited_for_who_is_not_dead(tmp_path: Path, content: str | None) -> None:
+    """No file, none of PostgreSQL's, or a process that is long gone."""
+    if content is not None:
+        (tmp_path / "postmaster.pid").write_text(content)
+
+    postgresql.await_burial(tmp_path)
+
+
+def test_the_living_are_left_to_postgresql(tmp_path: Path) -> None:
+    """It knows what to say about them."""
+    (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n")
+
+    postgresql.await_burial(tmp_path)

@@ -19,7 +19,8 @@ echo "$@" >> {notes}
 {condition}
 grep -q '^create_main_cluster = false' {clusters} && echo "no cluster" >> {clusters}.seen
 for program in nginx redis-server postgres initdb psql prometheus promtool \\
-    prometheus-nginx-exporter prometheus-redis-exporter; do
+    prometheus-nginx-exporter prometheus-redis-exporter prometheus-postgres-exporter \\
+    prometheus-blackbox-exporter; do
   printf '#!/bin/sh\\n' > {bin}/$program; chmod +x {bin}/$program
 done
 """

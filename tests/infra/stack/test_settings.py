@@ -33,6 +33,7 @@ def test_no_two_ports_meet() -> None:
     others = (
         *(ports.tls, ports.plain, ports.auth, ports.auth_internal, ports.redis, ports.prometheus),
         *(ports.nginx_exporter, ports.redis_exporter, ports.nginx_status, ports.postgresql),
+        *(ports.postgresql_exporter, ports.probe),
     )
     every = [*others, *map(ports.gateway, numbers), *map(ports.gateway_internal, numbers)]
 

@@ -89,7 +89,7 @@ async def received(broker: Broker, links: list[Link | None]) -> AsyncIterator[Re
     """What its handler is called with; the broker is started, and stopped after the test."""
     deliveries: Received = []
 
-    def handle(channel: str, publication: Publication, link: Link | None) -> None:
+    def handle(channel: str, publication: Publication, link: Link | None, _at: float) -> None:
         deliveries.append((channel, publication))
         links.append(link)
 
@@ -104,7 +104,7 @@ class TestStart:
     async def test_it_is_ready_between_start_and_stop(self, broker: Broker) -> None:
         """Promise: "Whether publications flow"."""
         before = broker.ready()
-        await broker.start(lambda _channel, _publication, _link: None)
+        await broker.start(lambda _channel, _publication, _link, _at: None)
         between = broker.ready()
         await broker.stop()
 
@@ -147,7 +147,7 @@ class TestStop:
         """Not even for a channel that is still subscribed."""
         received: Received = []
         await broker.start(
-            lambda channel, publication, _link: received.append((channel, publication))
+            lambda channel, publication, _link, _at: received.append((channel, publication))
         )
         await broker.subscribe("news")
 
@@ -513,7 +513,7 @@ class TestAnnounce:
         told: list[tuple[str, list[Change]]] = []
         received: Received = []
         await broker.start(
-            lambda channel, publication, _link: received.append((channel, publication)),
+            lambda channel, publication, _link, _at: received.append((channel, publication)),
             None,
             lambda channel, changes: told.append((channel, list(changes))),
         )

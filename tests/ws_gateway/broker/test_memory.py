@@ -16,7 +16,7 @@ async def test_it_delivers_before_publish_returns() -> None:
     """So that a publisher sees its own publication before the reply, as with Centrifugo."""
     order: list[str] = []
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: order.append("delivered"))
+    await broker.start(lambda _channel, _publication, _link, _at: order.append("delivered"))
     await broker.subscribe("news")
 
     await broker.publish("news", Publication(data=Raw(b"1")))
@@ -28,7 +28,7 @@ async def test_it_delivers_before_publish_returns() -> None:
 async def test_after_stop_nothing_is_accepted() -> None:
     """A publication that nobody will get must not be acknowledged."""
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
     await broker.subscribe("news")
 
     await broker.stop()
@@ -41,7 +41,7 @@ async def test_after_stop_nothing_is_accepted() -> None:
 async def test_it_never_suspends() -> None:
     """A command that waits for nothing needs no task of its own."""
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
 
     assert steps(broker.subscribe("news")) == 0
     assert steps(broker.publish("news", Publication(data=Raw(b"1")))) == 0
@@ -51,7 +51,7 @@ async def test_publication_is_handed_on_as_it_is() -> None:
     """One object for every subscriber of the process; nothing is copied."""
     received: list[Publication] = []
     broker = MemoryBroker()
-    await broker.start(lambda _channel, publication, _link: received.append(publication))
+    await broker.start(lambda _channel, publication, _link, _at: received.append(publication))
     await broker.subscribe("news")
     sent = Publication(data=Raw(b"1"))
 
@@ -64,7 +64,7 @@ async def test_what_nobody_reads_any_more_is_forgotten_in_time() -> None:
     """Also in a channel that nobody touches again, long before its position is."""
     clock = [0.0]
     broker = MemoryBroker(clock=lambda: clock[0])
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
     minute = PublishOptions(history_size=10, history_ttl=60)
     kept = broker._streams
     for channel in ("left", "renewed", "left too"):
@@ -86,7 +86,7 @@ async def test_what_nobody_reads_any_more_is_forgotten_in_time() -> None:
 async def test_streams_that_made_room_leave_nothing() -> None:
     """However many channels were published into before the time of the first is over."""
     broker = MemoryBroker(clock=lambda: 0.0, max_streams=10)
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
 
     for number in range(100):
         options = PublishOptions(history_size=1, history_ttl=60)
@@ -99,7 +99,7 @@ async def test_streams_that_made_room_leave_nothing() -> None:
 async def test_channels_that_were_given_up_leave_nothing() -> None:
     """No map grows without bound (design section 4)."""
     broker = MemoryBroker()
-    await broker.start(lambda _channel, _publication, _link: None)
+    await broker.start(lambda _channel, _publication, _link, _at: None)
     for number in range(1000):
         await broker.subscribe(f"room:{number}")
         broker.unsubscribe(f"room:{number}")

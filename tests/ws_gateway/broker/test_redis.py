@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -37,10 +38,12 @@ class Process:
         self.registry = CollectorRegistry()
         self.broker: RedisBroker = make_broker(url, Metrics(self.registry, "test"), **options)
         self.received: list[tuple[str, Publication]] = []
+        self.published_at: list[float] = []
 
-    def take(self, channel: str, publication: Publication, _link: Link | None) -> None:
+    def take(self, channel: str, publication: Publication, _link: Link | None, at: float) -> None:
         """Be the handler."""
         self.received.append((channel, publication))
+        self.published_at.append(at)
 
     def numbers(self, channel: str = "news") -> list[int]:
         """Return what was delivered in a channel."""
@@ -174,6 +177,7 @@ class TestProcesses:
             await late.publish(1)
             await until(lambda: process.received)
 
+        assert process.published_at == [pytest.approx(time.time() - 2, abs=0.5)]
         assert process.metric("gateway_redis_lag_seconds_count") == 1
         assert process.metric("gateway_redis_lag_seconds_sum") == pytest.approx(2, abs=0.5)
 
@@ -286,7 +290,7 @@ class TestBadMessages:
         broker = make_broker(redis_server.url)
         received: list[int] = []
 
-        def handle(_channel: str, publication: Publication, _link: Link | None) -> None:
+        def handle(_channel: str, publication: Publication, _link: Link | None, _at: float) -> None:
             received.append(int(bytes(publication.data)))
             if len(received) == 1:
                 raise LookupError

@@ -330,6 +330,32 @@ class TestRefusals:
         assert int(response.headers["Retry-After"]) > 0
         assert front.outcome("over_capacity") == 1
 
+    async def test_full_gateway_is_503(
+        self, make_front: Callable[..., Awaitable[Front]], issuer: Issuer
+    ) -> None:
+        """And not ready, until somebody leaves."""
+        front = await make_front(max_connections=1)
+        session = await front.connect(bearer(issuer.mint()))
+        response = await front.refusal(bearer(issuer.mint("bob")))
+        room = front.gateway.conditions()["room"]
+        await session.close()
+
+        assert (response.status_code, room) == (503, False)
+        assert int(response.headers["Retry-After"]) > 0
+        assert front.outcome("over_capacity") == 1
+        await (await front.connect(bearer(issuer.mint("bob")))).close()
+
+    async def test_handshakes_are_timed_whatever_their_answer(
+        self, front: Front, issuer: Issuer
+    ) -> None:
+        """From the head of the request."""
+        await (await front.connect(bearer(issuer.mint()))).close()
+        await front.refusal(bearer("x.y.z"))
+
+        value = front.gateway.metrics.registry.get_sample_value
+        assert value("gateway_handshake_duration_seconds_count") == 2
+        assert (value("gateway_handshake_duration_seconds_sum") or 0) > 0
+
     async def test_draining_gateway_is_503(self, front: Front, issuer: Issuer) -> None:
         """Design section 3; the client comes back elsewhere."""
         await front.gateway.node.drain(0)

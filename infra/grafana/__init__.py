@@ -1,0 +1,1 @@
+"""The boards for Grafana: what they show, and how Grafana reads them."""
