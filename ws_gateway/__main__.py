@@ -1,4 +1,7 @@
-"""``python -m ws_gateway``: the gateway, configured by the environment."""
+"""``python -m ws_gateway``: the gateway, configured by the environment.
+
+With arguments it asks one that runs; see ``ws_gateway.cli``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 
 import uvloop
 
-from ws_gateway import logs, process
+from ws_gateway import cli, logs, process
 from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.listeners import bind
 from ws_gateway.settings import Settings
@@ -42,11 +45,21 @@ def main() -> int:
     """Run, and say in one line why it cannot; returns the exit status."""
     try:
         settings = Settings.from_environment()
+        if len(sys.argv) > 1:
+            host, port = settings.internal_bind[0]
+            return cli.main(sys.argv[1:], url=f"http://{_reachable(host)}:{port}")
         logs.configure(settings.log_level)
         return run(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+
+
+def _reachable(host: str) -> str:
+    """Name a host that one listens on as one connects to it."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        return "127.0.0.1" if host == "0.0.0.0" else "[::1]"  # noqa: S104
+    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter as CounterMetric, Gauge, Histogram
 from prometheus_client.core import (
@@ -110,6 +111,7 @@ class Metrics:
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self.counters: dict[str, tuple[str, Callable[[], float]]] = {}
         self.histograms: dict[str, tuple[str, Mapping[str, Buckets], str]] = {}
+        self.families: dict[str, tuple[str, Sequence[str], Mapping[tuple[Any, ...], int]]] = {}
         self.handshakes = CounterMetric(
             "gateway_handshakes",
             "WebSocket handshakes by their outcome.",
@@ -157,6 +159,16 @@ class Metrics:
         """Add a counter that is read when it is scraped; ``_total`` is appended to its name."""
         self.counters[name] = text, read
 
+    def family(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        counts: Mapping[tuple[Any, ...], int],
+    ) -> None:
+        """Add a counter for each key of a mapping, whose parts are its labels' values."""
+        self.families[name] = text, labels, counts
+
     def histogram(self, name: str, text: str, buckets: Buckets) -> None:
         """Add a histogram that is read when it is scraped."""
         self.histograms[name] = text, {"": buckets}, ""
@@ -181,6 +193,11 @@ class Metrics:
                 buckets, total = part.read()
                 histogram.add_metric([part_of] if label else [], buckets, total)
             yield histogram
+        for name, (text, labels, numbers) in self.families.items():
+            family = CounterMetricFamily(name, text, labels=labels)
+            for values, count in numbers.items():
+                family.add_metric([str(value) for value in values], count)
+            yield family
         yield CounterMetricFamily(
             "gateway_messages_sent", "Publications delivered.", value=self.messages_sent
         )

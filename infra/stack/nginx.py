@@ -59,6 +59,8 @@ class Place:
         user: Who the workers are, where the master is root.
         linger_seconds: How long a retired worker keeps its sockets after a reload.
         silence_seconds: How long a socket may be silent.
+        api_bytes: The largest request to the server API on the plain listener; None if it is not
+            served there.
         logs: Directory of the logs; empty: the process' own output, as in a container.
         run: Directory of the pid file and whatever nginx would put on a disk.
     """
@@ -76,6 +78,7 @@ class Place:
     user: str = ""
     linger_seconds: int
     silence_seconds: int = MIN_SILENCE_SECONDS
+    api_bytes: int | None = None
     logs: str
     run: str
 
@@ -95,6 +98,7 @@ def generated(place: Place) -> dict[str, str]:
         "limit-token.conf": _token_limit(place.limits),
         "limit-handshake.conf": _handshake_limit(place.limits),
         "silence.conf": f"proxy_read_timeout {place.silence_seconds}s;\n",
+        "api.conf": _api(place.api_bytes),
         "listen.conf": _listen(place.tls, "ssl") + _listen(place.plain),
         "status.conf": _listen(place.status),
         "certificate.conf": (
@@ -195,6 +199,15 @@ def _handshake_limit(limits: Limits | None) -> str:
     return (
         f"limit_req zone=handshake burst={limits.handshake_burst} nodelay;\n"
         f"limit_conn sockets {limits.sockets};\n"
+    )
+
+
+def _api(most_bytes: int | None) -> str:
+    if most_bytes is None:
+        return "# GATEWAY_API_PUBLIC is not set.\nreturn 404;\n"
+    return (
+        "if ($scheme = https) {\n    return 404;\n}\n"
+        f"client_max_body_size {most_bytes};\nclient_body_buffer_size {most_bytes};\n"
     )
 
 

@@ -85,11 +85,11 @@ def create_router(
             raise HTTPException(503, "too many connections", _RETRY)
         admission: Admission = websocket.state.admission
         credentials = admission.credentials
+        address = websocket.client.host if websocket.client else ""
         release = None
         if credentials is not None and not credentials.user and not node.guests:
             raise HTTPException(403, "guests are not allowed")
         if credentials is None:
-            address = websocket.client.host if websocket.client else ""
             try:
                 unauthenticated.admit(address)
             except HandshakeRejected as error:
@@ -113,6 +113,7 @@ def create_router(
                 guest_allowed=not admission.bad_cookie,
                 frame_pings=admission.native_ping,
                 authenticated=release,
+                address=address,
             )
 
         try:
