@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # locust brings gevent and much else, so it has an environment of its own.
 LOAD_VENV := .venv-load
+# Kubernetes' schemas of many versions, which nothing else needs.
+MANIFESTS_VENV := .venv-manifests
+CHECKOV_VENV := .venv-checkov
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures dashboards board-pictures lock clean
+.PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures \
+	dashboards board-pictures lock base-image images test-images manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A virtual environment that was interrupted half-way has no stamp and is completed on the next call.
 $(VENV)/stamp-run: requirements/run.txt
@@ -32,6 +36,16 @@ $(VENV)/stamp-dev: requirements/dev.txt $(VENV)/stamp-run
 $(LOAD_VENV)/stamp: requirements/load.txt $(VENV)/stamp-run
 	@$(PYTHON) -m venv $(LOAD_VENV)
 	$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/load.txt
+	@touch $@
+
+$(MANIFESTS_VENV)/stamp: requirements/manifests.txt $(VENV)/stamp-run
+	@$(PYTHON) -m venv $(MANIFESTS_VENV)
+	$(MANIFESTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/manifests.txt
+	@touch $@
+
+$(CHECKOV_VENV)/stamp: requirements/checkov.txt $(VENV)/stamp-run
+	@$(PYTHON) -m venv $(CHECKOV_VENV)
+	$(CHECKOV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
 	@touch $@
 
 run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8443
@@ -72,6 +86,41 @@ test-sdk: $(VENV)/stamp-dev ## run the official Python SDK's own live tests, on 
 	@$(BIN)/python -m infra.stack install
 	PYTHONPATH=. $(BIN)/python tests/sdk/python/suite.py
 
+base-image: $(VENV)/stamp-run ## make the base of the images from Debian's packages, where no registry answers
+	@$(BIN)/python -m infra.images base
+
+images: $(VENV)/stamp-run ## build the images: REGISTRY= TAG= BASE_IMAGE=; by docker, or buildah where it has no engine
+	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" BASE_IMAGE="$(BASE_IMAGE)" NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" \
+		$(BIN)/python -m infra.images build
+
+# The images must be there: make images.
+test-images: $(VENV)/stamp-dev ## run the images, log in and exchange messages between two gateways
+	@$(BIN)/python -m infra.stack install
+	REGISTRY="$(REGISTRY)" TAG="$(TAG)" $(BIN)/python -m pytest -q tests/images/exchange.py
+
+manifests: $(MANIFESTS_VENV)/stamp ## write what is generated in k8s/, build every overlay and component, and check them
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests write
+	$(MANIFESTS_VENV)/bin/hadolint infra/docker/Dockerfile
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests check
+
+# What it passes over, and why: .checkov.yaml. It looks at what `make manifests` has built.
+checkov: manifests $(CHECKOV_VENV)/stamp ## look for hardening that is missing in the manifests and the Dockerfile
+	@if test -f build/manifests/production.yaml; then \
+		$(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml --framework kubernetes --compact --quiet \
+			--skip-download --file build/manifests/production.yaml; fi
+	@$(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml --framework dockerfile --compact --quiet \
+		--skip-download --file infra/docker/Dockerfile
+
+deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGISTRY= TAG= OVERLAY=production
+	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" OVERLAY="$(OVERLAY)" BASE_IMAGE="$(BASE_IMAGE)" \
+		NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy deploy
+
+undeploy: $(MANIFESTS_VENV)/stamp ## take it off again, but for data and Secrets: OVERLAY=production
+	@OVERLAY="$(OVERLAY)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy undeploy
+
+secrets: $(MANIFESTS_VENV)/stamp ## print Secrets with new passwords for a cluster: make -s secrets | kubectl apply -f -
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy secrets
+
 lint: $(VENV)/stamp-dev ## style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -104,5 +153,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) build/load .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

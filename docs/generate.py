@@ -32,8 +32,8 @@ For mounted secrets, these name files with the value:
 """
 
 GATEWAY_FILES = """\
-`GATEWAY_REDIS_URL_FILE`, `GATEWAY_REVOCATIONS_KEY_FILE` and `GATEWAY_HMAC_SECRET_FILE` name files
-with the value, for mounted secrets.
+`GATEWAY_REDIS_URL_FILE`, `GATEWAY_REVOCATIONS_KEY_FILE`, `GATEWAY_HMAC_SECRET_FILE` and
+`GATEWAY_API_KEY_FILE` name files with the value, for mounted secrets.
 """
 
 EMBEDDED = """\

@@ -12,6 +12,8 @@ SETS = {
     "gateway": ["--extra", "gateway"],
     "run": ["--extra", "auth", "--extra", "gateway"],
     "load": ["--group", "load"],
+    "manifests": ["--group", "manifests"],
+    "checkov": ["--group", "checkov"],
     "dev": ["--extra", "auth", "--extra", "gateway", "--group", "dev"],
 }
 

@@ -54,9 +54,9 @@ class RedisServer:
         with contextlib.closing(Redis(port=self.port, protocol=2)) as redis:
             return redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
-    def channels(self) -> set[bytes]:
-        """Name the channels that somebody is subscribed to."""
-        return set(self.ask("PUBSUB", "CHANNELS", "*"))
+    def channels(self, pattern: str = "*") -> set[bytes]:
+        """Name the channels that somebody is subscribed to, and that match."""
+        return set(self.ask("PUBSUB", "CHANNELS", pattern))
 
     def connections(self) -> int:
         """Count the gateways' connections."""

@@ -18,10 +18,17 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_gateway import __version__
 from ws_gateway.admission import UnauthenticatedSockets, connection_limit
+from ws_gateway.api.access import Access
+from ws_gateway.api.explanations import Explanations
+from ws_gateway.api.operations import Operations
 from ws_gateway.bearer import Issuer, Verifier
 from ws_gateway.broker.base import Broker
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.broker.redis import RedisBroker
+from ws_gateway.control.base import Bus
+from ws_gateway.control.cluster import Cluster
+from ws_gateway.control.memory import MemoryBus
+from ws_gateway.control.redis import RedisBus
 from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.fallbacks.emulation import Emulation
 from ws_gateway.fallbacks.redis_relay import RedisRelay
@@ -30,6 +37,7 @@ from ws_gateway.hooks import Hooks, load_hooks
 from ws_gateway.loop_lag import INTERVAL_SECONDS, LoopLag
 from ws_gateway.metrics import Buckets, Metrics
 from ws_gateway.node import Node
+from ws_gateway.orders import Orders
 from ws_gateway.presence.base import Presence
 from ws_gateway.presence.memory import MemoryPresence
 from ws_gateway.presence.redis import RedisPresence
@@ -40,7 +48,17 @@ from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
 from ws_gateway.revocations.stream import StreamReader
-from ws_gateway.routes import asyncapi, emulation, health, http_stream, page, sse, websocket
+from ws_gateway.routes import (
+    api,
+    asyncapi,
+    connections,
+    emulation,
+    health,
+    http_stream,
+    page,
+    sse,
+    websocket,
+)
 from ws_gateway.routes.cross_origin import CrossOrigin
 from ws_gateway.routes.door import Door
 from ws_gateway.routes.handshake_clock import HandshakeClock, elapsed
@@ -56,6 +74,24 @@ _KEYS_RETRY_SECONDS = 1.0
 # A token seen before costs 10 µs, a signature 100 to 200, and a fetch of keys what it takes.
 _VERIFY_BUCKETS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.01, 0.1, 1)
 _WARN_SECONDS = 60.0
+_API_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAPI:
+    """The parts of the server API.
+
+    Attributes:
+        operations: What its methods do.
+        explanations: What it says of connections.
+        access: Who may.
+        seconds: How long requests took.
+    """
+
+    operations: Operations
+    explanations: Explanations
+    access: Access
+    seconds: Buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +104,8 @@ class Gateway:
         verifier: What judges tokens.
         metrics: What it counts.
         unauthenticated: The sockets that have not said who they are.
+        cluster: All nodes, which orders are given to.
+        api: What the server API does, and how long that took.
         revocations: The logs that are followed, by issuer.
         connection_limit: How many connections may be open.
         emulation: The connections without WebSockets; None where there may be none.
@@ -78,6 +116,8 @@ class Gateway:
     verifier: Verifier
     metrics: Metrics
     unauthenticated: UnauthenticatedSockets
+    cluster: Cluster
+    api: ServerAPI
     revocations: Mapping[str, RevocationLog]
     connection_limit: int
     emulation: Emulation | None = None
@@ -85,7 +125,8 @@ class Gateway:
     def conditions(self) -> dict[str, bool]:
         """Say what readiness depends on."""
         return {
-            "broker": self.node.broker.ready(),
+            # One that orders do not reach would keep users whom an operator has sent away.
+            "broker": self.node.broker.ready() and self.cluster.ready,
             "keys": self.verifier.ready,
             "revocations": all(log.ready for log in self.revocations.values()),
             "not_draining": not self.node.draining,
@@ -140,7 +181,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         # It names its argument, which is called like the setting.
         name, _, reason = str(error).partition(": ")
         raise ConfigurationError(f"{PREFIX}{name.upper()}: {reason}") from None
-    broker, presence = _make_broker(settings, metrics)
+    broker, presence, bus = _make_broker(settings, metrics)
     node = Node(
         broker=broker,
         presence=presence,
@@ -175,8 +216,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         loop=asyncio.get_running_loop(),
         revoked=verifier.revoked,
     )
-    if settings.compression:
-        _count_compression(metrics, node)
+    cluster = Cluster(
+        bus, node=node.id, perform=Orders(node).perform, timeout=settings.api_timeout_seconds
+    )
+    server_api = _make_api(settings, node, cluster, verifier)
+    _count_api(metrics, server_api, cluster)
     followers = _make_followers(settings, logs)
     for issuer in verifier.issuers:
         if issuer.issuer in logs:
@@ -208,6 +252,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     )
     emulated = _make_emulation(settings, node, broker, metrics)
     await node.start()
+    await cluster.start()
     lag.start()
     if emulated is not None:
         await emulated.start()
@@ -216,27 +261,87 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     if settings.insecure:
         work.append(asyncio.create_task(_warn()))
     try:
-        yield Gateway(settings, node, verifier, metrics, unauthenticated, logs, limit, emulated)
+        yield Gateway(
+            settings,
+            node,
+            verifier,
+            metrics,
+            unauthenticated,
+            cluster,
+            server_api,
+            logs,
+            limit,
+            emulated,
+        )
     finally:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
         if emulated is not None:
             await emulated.stop()
+        await cluster.stop()
         await node.stop()
         lag.stop()
         await verifier.aclose()
 
 
-def _make_broker(settings: Settings, metrics: Metrics) -> tuple[Broker, Presence]:
+def _make_broker(settings: Settings, metrics: Metrics) -> tuple[Broker, Presence, Bus]:
     users = settings.last_seen_users
     if settings.redis_url is None:
-        return MemoryBroker(), MemoryPresence(users=users)
+        return MemoryBroker(), MemoryPresence(users=users), MemoryBus()
+    url = settings.redis_url.get_secret_value()
     try:
-        broker = RedisBroker(settings.redis_url.get_secret_value(), metrics=metrics)
+        broker = RedisBroker(url, metrics=metrics)
     except ValueError as error:
         raise ConfigurationError(f"{PREFIX}REDIS_URL: {error}") from None
-    return broker, RedisPresence(broker.commands, ttl=settings.presence_ttl_seconds, users=users)
+    presence = RedisPresence(broker.commands, ttl=settings.presence_ttl_seconds, users=users)
+    return broker, presence, RedisBus(url, broker.commands)
+
+
+def _make_api(settings: Settings, node: Node, cluster: Cluster, verifier: Verifier) -> ServerAPI:
+    key = settings.api_key
+    return ServerAPI(
+        operations=Operations(node, cluster),
+        explanations=Explanations(cluster),
+        access=Access(
+            key=None if key is None else key.get_secret_value(),
+            scopes={entry.issuer: entry.api_scope for entry in settings.issuers},
+            verifier=verifier,
+        ),
+        seconds=Buckets(_API_BUCKETS),
+    )
+
+
+def _count_api(metrics: Metrics, server_api: ServerAPI, cluster: Cluster) -> None:
+    metrics.family(
+        "gateway_api_requests",
+        "Commands of the server API by method and error code, 0 for none.",
+        ("method", "code"),
+        server_api.operations.counts,
+    )
+    metrics.histogram(
+        "gateway_api_request_duration_seconds",
+        "How long requests to the server API took.",
+        server_api.seconds,
+    )
+    for name, text, read in (
+        (
+            "gateway_control_malformed",
+            "Messages between gateways that were dropped, because they are none.",
+            lambda: cluster.malformed,
+        ),
+        (
+            "gateway_control_dropped",
+            "Orders between gateways that were dropped, because too many were at work.",
+            lambda: cluster.dropped,
+        ),
+        (
+            "gateway_control_unanswered",
+            "Orders that not all gateways answered in time.",
+            lambda: cluster.unanswered,
+        ),
+    ):
+        metrics.counter(name, text, read)
 
 
 def _make_emulation(
@@ -254,10 +359,10 @@ def _make_emulation(
             lambda: over_redis.malformed,
         )
     made = Emulation(node.id, relay)
-    metrics.gauges_by(
-        "transport",
+    metrics.gauge_by(
         "gateway_fallback_connections",
         "Open connections without WebSockets.",
+        "transport",
         lambda: made.sessions.kinds,
     )
     return made
@@ -372,9 +477,13 @@ def create_app(gateway: Gateway) -> FastAPI:
             door=door, query_token=query_token, deflate=gateway.settings.compression
         )
     )
+    if gateway.settings.compression:
+        _count_compression(gateway.metrics, gateway.node)
     if gateway.emulation is not None:
         _include_fallbacks(app, gateway, door, gateway.emulation)
     app.include_router(page.create_router())
+    if gateway.settings.api_public:
+        _include_api(app, gateway)
     app.include_router(asyncapi.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
@@ -389,7 +498,7 @@ def create_app(gateway: Gateway) -> FastAPI:
 
 def _include_fallbacks(app: FastAPI, gateway: Gateway, door: Door, emulated: Emulation) -> None:
     settings, origins = gateway.settings, gateway.verifier.origins
-    outcomes: Counter[str] = Counter()
+    outcomes: Counter[tuple[str]] = Counter()
     methods: dict[str, Sequence[str]] = {emulation.PATH: emulation.METHODS}
     for kind, wanted in ((http_stream, settings.http_stream), (sse, settings.sse)):
         if wanted:
@@ -406,21 +515,36 @@ def _include_fallbacks(app: FastAPI, gateway: Gateway, door: Door, emulated: Emu
         )
     )
     app.add_middleware(CrossOrigin, methods=methods, origins=origins)
-    gateway.metrics.counters_by(
-        "result",
+    gateway.metrics.family(
         "gateway_emulation_requests",
         "Requests that brought commands, by their outcome.",
-        outcomes.copy,
+        ("result",),
+        outcomes,
     )
 
 
 def create_internal_app(gateway: Gateway) -> FastAPI:
-    """Make the application for probes and Prometheus."""
+    """Make the application for probes, Prometheus and backends."""
     app = FastAPI(title="Drawbridge gateway, internal", version=__version__)
+    if gateway.settings.api:
+        _include_api(app, gateway)
     app.include_router(
         health.create_router(registry=gateway.metrics.registry, conditions=gateway.conditions)
     )
     return app
+
+
+def _include_api(app: FastAPI, gateway: Gateway) -> None:
+    parts = gateway.api
+    app.include_router(
+        api.create_router(
+            parts.operations,
+            parts.access,
+            max_body_bytes=gateway.settings.api_max_body_bytes,
+            seconds=parts.seconds,
+        )
+    )
+    app.include_router(connections.create_router(parts.explanations, parts.access))
 
 
 def create_standalone_app(settings: Settings | None = None) -> FastAPI:
@@ -437,6 +561,8 @@ def create_standalone_app(settings: Settings | None = None) -> FastAPI:
         raise ConfigurationError(
             "GATEWAY_INSECURE: not under another server, whose listeners are not known here"
         )
+    if chosen.api_public:
+        chosen.check_api_key()  # short ones are for loopback listeners
 
     @contextlib.asynccontextmanager
     async def lifespan(outer: FastAPI) -> AsyncIterator[None]:

@@ -92,9 +92,12 @@ class Connection(Writer):
             transport carries only what the server says; empty where it carries both.
         authenticated: Called once, when it is known who this is or when the connection ends
             without that.
+        address: The peer's, for the operator.
 
     Attributes:
+        address: See above.
         client: The connection's id.
+        opened: When it was opened, by the event loop's clock.
         closed: It has ended, or is closing; nothing is sent any more.
     """
 
@@ -106,14 +109,15 @@ class Connection(Writer):
         "_emulated",
         "_inbox",
         "_inbox_bytes",
-        "_opened",
         "_task",
         "_turn_ends",
         "_user_bucket",
+        "address",
         "client",
         "closed",
         "codec",
         "node",
+        "opened",
         "session",
         "slot",
     )
@@ -130,10 +134,12 @@ class Connection(Writer):
         frame_pings: bool = False,
         emulated: str = "",
         authenticated: Callable[[], None] | None = None,
+        address: str = "",
     ) -> None:
         super().__init__(transport, node.flusher, node.write_limits)
         now = node.loop.time()
         self.client = str(uuid.uuid4())
+        self.address = address
         self.closed = False
         self.codec = codec
         self.node = node
@@ -150,7 +156,7 @@ class Connection(Writer):
             pings_seen=transport.frame_pings,
             repeats=bool(emulated),
         )
-        self._opened = now
+        self.opened = now
         self._attached = False
         self._admitted: Connected | None = None
         self._bucket = node.command_rate.bucket()
@@ -190,7 +196,7 @@ class Connection(Writer):
     def stalled(self) -> None:
         """Give the peer a limited time to read again."""
         self.stalled_since = self.node.loop.time()
-        self._reschedule()
+        self.reschedule()
 
     def drained(self) -> None:
         """Forget that it did not read."""
@@ -225,13 +231,13 @@ class Connection(Writer):
                     self._start(self._guarded(self._attach()))
                 case Tick.END_SUBSCRIPTIONS:
                     for channel in self.session.ended(now):
-                        self._end_subscription(channel, UnsubscribeCode.EXPIRED)
+                        self.end_subscription(channel, UnsubscribeCode.EXPIRED)
                 case None:
                     pass
         except Disconnect as end:
-            self._end(end)
+            self.end(end)
             return
-        self._reschedule()
+        self.reschedule()
 
     def _stalled_too_long(self, now: float) -> bool:
         return (
@@ -239,7 +245,8 @@ class Connection(Writer):
             and now >= self.stalled_since + self._write_limits.max_stall_seconds
         )
 
-    def _reschedule(self) -> None:
+    def reschedule(self) -> None:
+        """Be called when something is due next; after whatever may have moved that."""
         if self.closed:
             return
         deadline = self.session.deadline
@@ -247,7 +254,8 @@ class Connection(Writer):
             deadline = min(deadline, self.stalled_since + self._write_limits.max_stall_seconds)
         self.node.timers.schedule(self, deadline)
 
-    def _end_subscription(self, channel: str, code: UnsubscribeCode) -> None:
+    def end_subscription(self, channel: str, code: UnsubscribeCode) -> None:
+        """End a subscription that it has, and tell the client."""
         self.session.unsubscribed(channel)
         self.node.unsubscribe(self, channel)
         end = Unsubscribe(code=code, reason=code.reason)
@@ -258,23 +266,24 @@ class Connection(Writer):
         try:
             ends = self.session.lost_position(channel)
         except Disconnect as end:
-            self._end(end)
+            self.end(end)
             return
         if ends:
-            self._end_subscription(channel, UnsubscribeCode.INSUFFICIENT_STATE)
+            self.end_subscription(channel, UnsubscribeCode.INSUFFICIENT_STATE)
 
     # The end
 
     def disconnect(self, code: DisconnectCode | int, detail: str = "") -> None:
         """Flush what is pending, close with a code, clean up; idempotent."""
-        self._end(Disconnect(code, detail))
+        self.end(Disconnect(code, detail))
 
-    def _end(self, end: Disconnect) -> None:
+    def end(self, end: Disconnect) -> None:
+        """Do the same, as a ``Disconnect`` says."""
         if self.closed:
             return
         if not self.flush():
             return
-        self._finish(end.code, end.detail, logging.INFO)
+        self._finish(end.code, end.detail, logging.INFO, reason=end.reason)
         self.transport.close(end.code, end.reason)
 
     def refuse(self, end: Disconnect) -> None:
@@ -290,7 +299,7 @@ class Connection(Writer):
         self._finish(DisconnectCode.SLOW, "", logging.INFO)
         self.transport.abort()
 
-    def _finish(self, code: int, detail: str, level: int) -> None:
+    def _finish(self, code: int, detail: str, level: int, *, reason: str = "") -> None:
         self.closed = True
         self.discard()
         self.node.timers.cancel(self)
@@ -308,7 +317,18 @@ class Connection(Writer):
                 self.node.paces.leave(session.credentials.user)
                 self._user_bucket = None
         self.node.metrics.disconnects[code] += 1
-        self.node.metrics.connection_seconds.observe(self.node.loop.time() - self._opened)
+        lasted = self.node.loop.time() - self.opened
+        self.node.metrics.connection_seconds.observe(lasted)
+        self.node.closes.note(
+            at=self.node.clock(),
+            client=self.client,
+            user=session.credentials.user if session.credentials is not None else "",
+            address=self.address,
+            code=int(code),
+            reason=reason,
+            detail=detail,
+            lasted=lasted,
+        )
         if logger.isEnabledFor(level):
             fields = {"connection": self.client, "code": int(code), "detail": detail}
             logger.log(level, "connection closed", extra=fields)
@@ -332,14 +352,15 @@ class Connection(Writer):
         try:
             commands = self.codec.decode(payload)
         except Disconnect as end:
-            self._end(end)
+            self.end(end)
             return
         self._start(self._guarded(self._perform_all(commands)))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = start(work, self.node.loop)
-        if self._task is not None:
-            self._task.add_done_callback(self._performed)
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        task = self._task = start(work, self.node.loop)
+        if task is not None:
+            task.add_done_callback(self._performed)
+        return task
 
     def _performed(self, _task: asyncio.Task[None]) -> None:
         self._task = None
@@ -354,11 +375,25 @@ class Connection(Writer):
     def _busy(self) -> bool:
         return self._task is not None
 
+    async def perform(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something between two messages of the client's, as if it were one.
+
+        It is not done if the connection ends before; what it raises, but a ``Disconnect``, which
+        ends the connection, is for it to handle.
+        """
+        while self._task is not None:
+            await asyncio.wait([self._task])
+        if self.closed:
+            return
+        task = self._start(self._guarded(work()))
+        if task is not None:
+            await asyncio.wait([task])
+
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Disconnect as end:
-            self._end(end)
+            self.end(end)
         except Exception:
             incident = uuid.uuid4().hex
             logger.exception("internal error", extra={"connection": self.client, "id": incident})
@@ -512,16 +547,16 @@ class Connection(Writer):
             node.identify(self, before)
         if credentials.user:
             self._release()  # guests stay among those who have not said who they are
-        self._reschedule()
+        self.reschedule()
         expires = session.expires_with_grace
         return ConnectResult(
             client=self.client,
             version=node.version,
             expires=expires,
-            ttl=_whole_seconds(lifetime) if expires and lifetime is not None else 0,
+            ttl=whole_seconds(lifetime) if expires and lifetime is not None else 0,
             data=Raw(admitted.data) if admitted.data else ABSENT,
             subs={name: self._with_grant(name, result) for name, result in results.items()} or None,
-            ping=_whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
+            ping=whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
             pong=session.pings,
             session=self._emulated,
             node=node.id,
@@ -549,7 +584,7 @@ class Connection(Writer):
             code = DisconnectCode.INTERNAL if error.temporary else DisconnectCode.BAD_REQUEST
             raise Disconnect(code, f"server-side subscription: {error}") from error
         self._began(credentials, admitted, results)
-        self._reschedule()
+        self.reschedule()
 
     async def _attach_all(
         self, credentials: Credentials, channels: list[str], wishes: Mapping[str, SubscribeRequest]
@@ -600,7 +635,7 @@ class Connection(Writer):
     def _granted(self, channel: str, grant: SubscriptionGrant) -> None:
         lifetime = grant.expires_at - self.node.clock()
         self.session.granted(self.node.loop.time(), channel, grant, lifetime=lifetime)
-        self._reschedule()
+        self.reschedule()
 
     def _with_grant(self, channel: str, result: SubscribeResult) -> SubscribeResult:
         grant = self.session.grant(channel)
@@ -613,7 +648,7 @@ class Connection(Writer):
     def _expiry(self, grant: SubscriptionGrant) -> dict[str, Any]:
         if grant.expires_at == inf:
             return {}
-        return {"expires": True, "ttl": _whole_seconds(grant.expires_at - self.node.clock())}
+        return {"expires": True, "ttl": whole_seconds(grant.expires_at - self.node.clock())}
 
     def _sub_refresh(
         self, credentials: Credentials, request: SubRefreshRequest
@@ -669,13 +704,13 @@ class Connection(Writer):
             credentials = _with_info(credentials, self._admitted)
         self.session.refreshed(self.node.loop.time(), credentials, lifetime)
         self.node.identify(self, current)
-        self._reschedule()
+        self.reschedule()
         expires = self.session.expires_with_grace
         return RefreshResult(
             client=self.client,
             version=self.node.version,
             expires=expires,
-            ttl=_whole_seconds(lifetime) if expires else 0,
+            ttl=whole_seconds(lifetime) if expires else 0,
         )
 
 
@@ -698,7 +733,8 @@ def _with_info(credentials: Credentials, admitted: Connected) -> Credentials:
     return credentials if admitted.info is None else replace(credentials, info=admitted.info)
 
 
-def _whole_seconds(seconds: float) -> int:
+def whole_seconds(seconds: float) -> int:
+    """Say a time to live as the protocol does."""
     # Never 0, which would be left out of the reply, where SDKs look for it; and at most a year,
     # which is more than any SDK's timer can hold.
     return min(max(1, ceil(seconds)), _MAX_TTL)

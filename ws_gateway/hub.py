@@ -77,6 +77,14 @@ class Hub:
         """List who is subscribed to a channel."""
         return [one for group in self._channels.get(channel, {}).values() for one in group]
 
+    def channels(self) -> Collection[str]:
+        """Return the channels that have a subscriber here, as they are at this moment."""
+        return tuple(self._channels)
+
+    def count(self, channel: str) -> int:
+        """Return how many are subscribed to a channel."""
+        return sum(map(len, self._channels.get(channel, {}).values()))
+
     def number(self, channel: str) -> int:
         """Return the number that stands for a channel with a numbered subscriber, else 0."""
         return self._numbers.get(channel, 0)

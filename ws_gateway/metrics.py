@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -21,10 +21,6 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-
-_Kind = type[CounterMetricFamily] | type[GaugeMetricFamily]
-ReadLabelled = Callable[[], Mapping[Any, float]]
-"""Returns a number for each value of the label."""
 
 HANDSHAKE_RESULTS = (
     *("ok", "bad_request", "unauthorized", "forbidden", "rate_limited", "over_capacity", "error"),
@@ -113,21 +109,10 @@ class Metrics:
         self.bytes_received = 0
         self.bytes_sent: Callable[[], int] = lambda: 0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.gauges_by_label: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
         self.counters: dict[str, tuple[str, Callable[[], float]]] = {}
         self.histograms: dict[str, tuple[str, Mapping[str, Buckets], str]] = {}
-        self.labelled: dict[str, tuple[_Kind, str, str, ReadLabelled]] = {}
-        for name, label, text, counts in (
-            ("messages_received", "type", "Commands received.", self.messages_received),
-            ("disconnects", "code", "Ended connections by close code.", self.disconnects),
-            ("command_errors", "code", "Failed commands by error code.", self.command_errors),
-            (
-                "send_queue_dropped",
-                "reason",
-                "Connections cut because their peer did not read: too many bytes, or too long.",
-                self.queues_dropped,
-            ),
-        ):
-            self.counters_by(label, f"gateway_{name}", text, counts.copy)
+        self.families: dict[str, tuple[str, Sequence[str], Mapping[tuple[Any, ...], int]]] = {}
         self.handshakes = CounterMetric(
             "gateway_handshakes",
             "Handshakes of all transports by their outcome.",
@@ -175,6 +160,22 @@ class Metrics:
         """Add a counter that is read when it is scraped; ``_total`` is appended to its name."""
         self.counters[name] = text, read
 
+    def gauge_by(
+        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Add a gauge with one label, whose values are bounded."""
+        self.gauges_by_label[name] = text, label, read
+
+    def family(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str],
+        counts: Mapping[tuple[Any, ...], int],
+    ) -> None:
+        """Add a counter for each key of a mapping, whose parts are its labels' values."""
+        self.families[name] = text, labels, counts
+
     def histogram(self, name: str, text: str, buckets: Buckets) -> None:
         """Add a histogram that is read when it is scraped."""
         self.histograms[name] = text, {"": buckets}, ""
@@ -182,14 +183,6 @@ class Metrics:
     def histogram_by(self, name: str, text: str, label: str, parts: Mapping[str, Buckets]) -> None:
         """Add a histogram with one label, whose parts may still become more."""
         self.histograms[name] = text, parts, label
-
-    def gauges_by(self, label: str, name: str, text: str, read: ReadLabelled) -> None:
-        """Add a gauge with a label, whose values are bounded."""
-        self.labelled[name] = GaugeMetricFamily, label, text, read
-
-    def counters_by(self, label: str, name: str, text: str, read: ReadLabelled) -> None:
-        """Add a counter with a label, whose values are bounded."""
-        self.labelled[name] = CounterMetricFamily, label, text, read
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: what is collected is only known when it is."""
@@ -207,6 +200,16 @@ class Metrics:
                 buckets, total = part.read()
                 histogram.add_metric([part_of] if label else [], buckets, total)
             yield histogram
+        for name, (text, label, values_now) in self.gauges_by_label.items():
+            gauge = GaugeMetricFamily(name, text, labels=[label])
+            for label_value, number in values_now().items():
+                gauge.add_metric([label_value], number)
+            yield gauge
+        for name, (text, labels, numbers) in self.families.items():
+            family = CounterMetricFamily(name, text, labels=labels)
+            for values, count in numbers.items():
+                family.add_metric([str(value) for value in values], count)
+            yield family
         yield CounterMetricFamily(
             "gateway_messages_sent", "Publications delivered.", value=self.messages_sent
         )
@@ -218,8 +221,18 @@ class Metrics:
         volume.add_metric(["in"], self.bytes_received)
         volume.add_metric(["out"], self.bytes_sent())
         yield volume
-        for name, (kind, label, text, labelled) in self.labelled.items():
-            family = kind(name, text, labels=[label])
-            for label_value, number in labelled().items():
-                family.add_metric([str(label_value)], number)
+        for name, label, text, counts in (
+            ("messages_received", "type", "Commands received.", self.messages_received),
+            ("disconnects", "code", "Ended connections by close code.", self.disconnects),
+            ("command_errors", "code", "Failed commands by error code.", self.command_errors),
+            (
+                "send_queue_dropped",
+                "reason",
+                "Connections cut because their peer did not read: too many bytes, or too long.",
+                self.queues_dropped,
+            ),
+        ):
+            family = CounterMetricFamily(f"gateway_{name}", text, labels=[label])
+            for value, count in counts.items():
+                family.add_metric([str(value)], count)
             yield family

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
@@ -18,6 +19,7 @@ from ws_gateway import delivery, policy, recovery
 from ws_gateway.attendance import Attendance
 from ws_gateway.broker.base import PLAIN, Broker, HistoryFilter, Link, PublishOptions
 from ws_gateway.channels import Channel, ChannelOptions, Channels
+from ws_gateway.closes import Closes
 from ws_gateway.codes import DisconnectCode, ErrorCode
 from ws_gateway.credentials import Credentials, SubscriptionGrant
 from ws_gateway.deflater import Deflater
@@ -123,6 +125,7 @@ class Node:
         id: The node's name, in the connect reply.
         users: The connections of each user.
         deflater: Compresses for connections that can read it.
+        closes: The connections that ended last.
     """
 
     def __init__(
@@ -182,6 +185,7 @@ class Node:
         )
         self.attendance = Attendance(presence=presence, broker=broker, loop=loop)
         self.deflater = Deflater(compression_min_bytes)
+        self.closes = Closes()
         self.draining = False
         self._delivery_times = delivery_times
         self._published_at = 0.0
@@ -274,6 +278,11 @@ class Node:
         return not self.draining and self.broker.ready()
 
     # Connections
+
+    @property
+    def by_client(self) -> Mapping[str, Member]:
+        """All connections, by id, also of those who have not said who they are."""
+        return MappingProxyType(self._members)
 
     def join(self, member: Member) -> None:
         """Register a connection."""
@@ -658,7 +667,7 @@ class Node:
         info = _info(member, credentials, chan_info)
         try:
             published = await self.broker.publish(
-                channel, Publication(data=data, info=info), self._publish_options(resolved)
+                channel, Publication(data=data, info=info), self.publish_options(resolved)
             )
         except BrokerUnavailable as error:
             raise ReplyError(ErrorCode.INTERNAL) from error
@@ -691,6 +700,14 @@ class Node:
         channel = policy.check_history(
             self.channels, credentials, request.channel, subscribed=subscribed
         )
+        return await self.read_history(channel, request)
+
+    async def read_history(self, channel: Channel, request: HistoryRequest) -> HistoryResult:
+        """Read what a channel has kept, whoever asks.
+
+        Raises:
+            ReplyError: As :meth:`history`, but that everybody may.
+        """
         since, most = request.since, self._stream_limits.history
         if since is not None and request.reverse and not since.offset:
             raise ReplyError(ErrorCode.BAD_REQUEST)
@@ -751,6 +768,14 @@ class Node:
             ReplyError: Not allowed, 106 for more than can be shown, or 100 if the broker is away.
         """
         policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
+        return await self.read_members(channel)
+
+    async def read_members(self, channel: str) -> PresenceResult:
+        """List who is in a channel, whoever asks.
+
+        Raises:
+            ReplyError: 106 for more than can be shown, or 100 if the broker is away.
+        """
         try:
             members = await self.presence.members(channel, self._presence_limit)
         except BrokerUnavailable as error:
@@ -768,6 +793,14 @@ class Node:
             ReplyError: Not allowed, or 100 if the broker is away.
         """
         policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
+        return await self.read_presence_stats(channel)
+
+    async def read_presence_stats(self, channel: str) -> PresenceStatsResult:
+        """Count who is in a channel, whoever asks.
+
+        Raises:
+            ReplyError: 100 if the broker is away.
+        """
         try:
             stats = await self.presence.stats(channel)
         except BrokerUnavailable as error:
@@ -822,7 +855,8 @@ class Node:
             meta=msgspec.json.decode(credentials.meta) if credentials.meta else None,
         )
 
-    def _publish_options(self, channel: Channel) -> PublishOptions:
+    def publish_options(self, channel: Channel) -> PublishOptions:
+        """Say how a publication into a channel is kept."""
         options = channel.options
         if not options.history:
             return PLAIN

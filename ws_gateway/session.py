@@ -119,6 +119,10 @@ class Session:
             whatever carries it must watch the peer itself.
         repeats: The transport may bring a command twice, and out of order; each is then carried
             out once, and a pong that nobody waits for is passed over.
+
+    Attributes:
+        round_trip: Seconds that the last ping of the protocol's own took to be answered, None
+            before the first.
     """
 
     __slots__ = (
@@ -138,6 +142,7 @@ class Session:
         "_token_allowed",
         "channels",
         "credentials",
+        "round_trip",
         "state",
     )
 
@@ -158,6 +163,7 @@ class Session:
         self.state = State.OPENED
         self.credentials = credentials
         self.channels: dict[str, SubscriptionKind] = {}
+        self.round_trip: float | None = None
         self._limits = limits
         self._begun = self._seen = now
         self._jitter = jitter
@@ -176,6 +182,21 @@ class Session:
     def expires_with_grace(self) -> bool:
         """Whether the client is to refresh, rather than to come back with a fresh credential."""
         return self._refreshable and self._closes < inf
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has connected, so that it can be told of things."""
+        return self.state not in _BEFORE
+
+    @property
+    def closes(self) -> float:
+        """When the connection ends unless it is refreshed; infinite for never."""
+        return self._closes
+
+    @property
+    def max_channels(self) -> int:
+        """How many subscriptions it may have."""
+        return self._limits.max_channels
 
     @property
     def deadline(self) -> float:
@@ -236,8 +257,11 @@ class Session:
             raise Disconnect(DisconnectCode.BAD_REQUEST, "command without a request")
         if self.state is State.BARE:
             return None
-        if self._pong_by == inf and self._repeats is None:
-            raise Disconnect(DisconnectCode.BAD_REQUEST, "pong without a ping")
+        if self._pong_by == inf:
+            if self._repeats is None:
+                raise Disconnect(DisconnectCode.BAD_REQUEST, "pong without a ping")
+            return None
+        self.round_trip = self._seen - self._pong_by + self._limits.pong_timeout
         self._pong_by = inf
         return None
 
@@ -321,6 +345,11 @@ class Session:
     def subscribed(self, channel: str, kind: SubscriptionKind = SubscriptionKind.PLAIN) -> None:
         """Note a subscription."""
         self.channels[channel] = kind
+
+    def extended(self, now: float, lifetime: float) -> None:
+        """Note that the server lets the connection live ``lifetime`` seconds from now."""
+        grace = self._limits.expiry_grace if self._refreshable else 0
+        self._closes = now + lifetime + grace
 
     def lost_position(self, channel: str) -> bool:
         """Say whether a subscription must end because publications were missed.

@@ -26,7 +26,7 @@ from ws_gateway.channels import Channels
 from ws_gateway.exceptions import ConfigurationError
 
 PREFIX = "GATEWAY_"
-SECRETS = ("redis_url", "revocations_key", "hmac_secret")
+SECRETS = ("redis_url", "revocations_key", "hmac_secret", "api_key")
 """May also come from a file, named by the variable with ``_FILE`` appended."""
 
 # Kubernetes describes every Service of the namespace to every pod: these come from one that is
@@ -52,7 +52,11 @@ def _revocations(value: str) -> str:
 
 
 class IssuerEntry(BaseModel):
-    """An authorization server whose tokens are accepted; see ``ws_gateway.verifier.Issuer``."""
+    """An authorization server whose tokens are accepted; see ``ws_gateway.verifier.Issuer``.
+
+    Attributes:
+        api_scope: The scope with which its services' tokens open the server API; none if empty.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,6 +67,7 @@ class IssuerEntry(BaseModel):
     revocations: Annotated[str, AfterValidator(_revocations)] | None = None
     typ: str = "at+jwt"
     scope: str = "connect"
+    api_scope: str = ""
 
 
 def _listed(value: object) -> object:
@@ -118,6 +123,8 @@ class Settings(BaseModel):
     Attributes:
         bind: Where clients connect.
         internal_bind: Where health and metrics are; never to be reachable by clients.
+        workers: Processes behind the same public listeners, each a gateway of its own; the ports
+            of `GATEWAY_INTERNAL_BIND` count up, one for each. More than one needs Redis.
         issuers: Whose tokens are accepted, as a JSON list.
         max_token_seconds: The longest life of a token that is accepted.
         origins: The pages that may connect, as browsers write ``Origin``.
@@ -133,6 +140,12 @@ class Settings(BaseModel):
             at least 32 bytes), besides the issuers'.
         insecure: No permission is asked for, and no token needed; for the test suites of SDKs,
             on loopback listeners only.
+        api_key: Opens the server API, `/api/`, on the internal port; at least 32 characters, but on
+            loopback listeners. Without it only the tokens of issuers with an `api_scope` do, and
+            without both there is no such path.
+        api_public: Serve `/api/` on the public port too.
+        api_max_body_bytes: Limit of one request to it.
+        api_timeout_seconds: How long it waits for the other gateways.
         trusted_proxies: Addresses and networks whose `X-Forwarded-For` is believed.
         query_token: Accept ``?access_token=``; every hop's log will hold tokens then.
         http_stream: Serve `/connection/http_stream`, for clients that no WebSocket gets through to.
@@ -175,11 +188,13 @@ class Settings(BaseModel):
 
     bind: Addresses = (("127.0.0.1", 8011),)
     internal_bind: Addresses = (("127.0.0.1", 9011),)
+    workers: int = Field(default=1, ge=1, le=64)
     issuers: Json[tuple[IssuerEntry, ...]] | tuple[IssuerEntry, ...] = (
         IssuerEntry(
             issuer=_LOOPBACK_FRONT,
             jwks_url="http://127.0.0.1:8001/.well-known/jwks.json",
             audience="drawbridge",
+            api_scope="api",
         ),
     )
     max_token_seconds: int = Field(default=86_400, ge=60)
@@ -192,6 +207,10 @@ class Settings(BaseModel):
     hook_timeout_seconds: Seconds = 10
     hmac_secret: SecretStr | None = None
     insecure: bool = False
+    api_key: SecretStr | None = None
+    api_public: bool = False
+    api_max_body_bytes: int = Field(default=4_194_304, ge=1024, le=2**26)
+    api_timeout_seconds: float = Field(default=2, gt=0, le=60)
     trusted_proxies: Networks = ()
     query_token: bool = False
     http_stream: bool = False
@@ -231,6 +250,17 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _workers_are_together(self) -> Self:
+        if self.workers > 1 and self.redis_url is None:
+            # Whoever two clients reach is chance: in half of the cases they would not meet.
+            raise ConfigurationError("GATEWAY_REDIS_URL: needed, for GATEWAY_WORKERS is above 1")
+        if any(port + self.workers > 2**16 for _, port in self.internal_bind):
+            raise ConfigurationError(
+                "GATEWAY_INTERNAL_BIND: the ports of so many GATEWAY_WORKERS end beyond 65535"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _secret_is_one(self) -> Self:
         if self.hmac_secret is None or self.insecure:
             return self
@@ -254,6 +284,45 @@ class Settings(BaseModel):
                         f"GATEWAY_INSECURE: not with {PREFIX}{name.upper()} on {host}, which is "
                         "not a loopback address"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _api_key_is_one(self) -> Self:
+        if self.api_key is None:
+            return self
+        hosts = [host for host, _ in self.internal_bind + (self.bind if self.api_public else ())]
+        if all(map(_is_loopback, hosts)):
+            # For the test suites of SDKs, whose keys are words.
+            text = self.api_key.get_secret_value()
+            if not text.isascii() or not text.isprintable() or " " in text:
+                raise ConfigurationError("GATEWAY_API_KEY: must be printable ASCII without a blank")
+            return self
+        self.check_api_key()
+        return self
+
+    def check_api_key(self) -> None:
+        """Refuse a key that could be guessed.
+
+        Raises:
+            ConfigurationError: It could.
+        """
+        try:
+            if self.api_key is not None:
+                _key(self.api_key)
+        except ValueError as error:
+            raise ConfigurationError(f"GATEWAY_API_KEY: {error}") from None
+
+    @property
+    def api(self) -> bool:
+        """Whether anybody may use the server API."""
+        return self.api_key is not None or any(entry.api_scope for entry in self.issuers)
+
+    @model_validator(mode="after")
+    def _api_is_there(self) -> Self:
+        if self.api_public and not self.api:
+            raise ConfigurationError(
+                "GATEWAY_API_PUBLIC: needs GATEWAY_API_KEY, or an issuer with an api_scope"
+            )
         return self
 
     @model_validator(mode="after")

@@ -144,6 +144,13 @@ class Writer:
             return False
         return True
 
+    @property
+    def queued(self) -> int:
+        """How many bytes wait, here and in the transport."""
+        pending = self._pending or b""
+        waiting = sum(map(len, pending)) if isinstance(pending, list) else len(pending)
+        return waiting + self.transport.buffered()
+
     def discard(self) -> None:
         """Forget what is pending."""
         self._pending = None

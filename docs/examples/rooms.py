@@ -51,6 +51,8 @@ def show(message: dict[str, dict[str, object]]) -> None:
         case {"push": {"channel": str(channel), "pub": {"data": data, "info": dict(info)}}}:
             name = (info.get("conn_info") or {}).get("name", info["user"])
             print(f"[{channel.removeprefix('room:')}] {name}: {data}", flush=True)
+        case {"push": {"channel": str(channel), "pub": {"data": data}}}:  # a backend's
+            print(f"[{channel.removeprefix('room:')}] the server: {data}", flush=True)
         case {"error": error}:
             print(f"that failed: {error['message']} ({error['code']})", flush=True)
         case _:  # a push of another kind

@@ -151,6 +151,7 @@ def gateway_environment(
         "jwks_url": f"{auth_url}/.well-known/jwks.json",
         "audience": auth.audience,
         "revocations": revocations,
+        "api_scope": "api",
     }
     defaults = {
         "GATEWAY_ISSUERS": json.dumps([issuer]),

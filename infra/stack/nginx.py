@@ -59,7 +59,9 @@ class Place:
         user: Who the workers are, where the master is root.
         linger_seconds: How long a retired worker keeps its sockets after a reload.
         silence_seconds: How long a socket may be silent.
-        logs: Directory of the logs.
+        api_bytes: The largest request to the server API on the plain listener; None if it is not
+            served there.
+        logs: Directory of the logs; empty: the process' own output, as in a container.
         run: Directory of the pid file and whatever nginx would put on a disk.
     """
 
@@ -76,6 +78,7 @@ class Place:
     user: str = ""
     linger_seconds: int
     silence_seconds: int = MIN_SILENCE_SECONDS
+    api_bytes: int | None = None
     logs: str
     run: str
 
@@ -95,6 +98,7 @@ def generated(place: Place) -> dict[str, str]:
         "limit-token.conf": _token_limit(place.limits),
         "limit-handshake.conf": _handshake_limit(place.limits),
         "silence.conf": f"proxy_read_timeout {place.silence_seconds}s;\n",
+        "api.conf": _api(place.api_bytes),
         "listen.conf": _listen(place.tls, "ssl") + _listen(place.plain),
         "status.conf": _listen(place.status),
         "certificate.conf": (
@@ -149,7 +153,7 @@ def _main(place: Place) -> str:
         f"worker_rlimit_nofile {place.open_files};\n"
         "# A reload retires workers with their sockets, and cuts what is left after this.\n"
         f"worker_shutdown_timeout {place.linger_seconds}s;\n"
-        f'error_log "{place.logs}/nginx-error.log" notice;\n'
+        f"error_log {_error_log(place)} notice;\n"
     )
 
 
@@ -157,14 +161,19 @@ def _http(place: Place) -> str:
     # nginx makes these directories at its start, though nothing of ours is ever written there.
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f'{kind}_temp_path "{place.run}/{kind}";\n' for kind in kinds)
+    access_log = f'"{place.logs}/nginx-access.log"' if place.logs else "/dev/stdout"
     return (
-        f'access_log "{place.logs}/nginx-access.log" front;\n'
+        f"access_log {access_log} front;\n"
         "# Messages about a request quote its first line with the query, where a careless client\n"
         "# puts tokens, and there are such messages at every level below emerg. The access log\n"
         "# tells what became of a request, and the process' log all that concerns no request.\n"
-        f'error_log "{place.logs}/nginx-error.log" emerg;\n'
+        f"error_log {_error_log(place)} emerg;\n"
         f"{temporary}"
     )
+
+
+def _error_log(place: Place) -> str:
+    return f'"{place.logs}/nginx-error.log"' if place.logs else "stderr"
 
 
 def _zones(limits: Limits | None) -> str:
@@ -190,6 +199,15 @@ def _handshake_limit(limits: Limits | None) -> str:
     return (
         f"limit_req zone=handshake burst={limits.handshake_burst} nodelay;\n"
         f"limit_conn sockets {limits.sockets};\n"
+    )
+
+
+def _api(most_bytes: int | None) -> str:
+    if most_bytes is None:
+        return "# GATEWAY_API_PUBLIC is not set.\nreturn 404;\n"
+    return (
+        "if ($scheme = https) {\n    return 404;\n}\n"
+        f"client_max_body_size {most_bytes};\nclient_body_buffer_size {most_bytes};\n"
     )
 
 

@@ -342,6 +342,9 @@ class _Stack:
             user=_worker_user(),
             linger_seconds=_LINGER_SECONDS,
             silence_seconds=nginx.silence(settings.gateway.ping_interval),
+            api_bytes=(
+                settings.gateway.api_max_body_bytes if settings.gateway.api_public else None
+            ),
             logs="../logs",
             run=".",
         )

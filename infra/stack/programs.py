@@ -33,6 +33,11 @@ PACKAGES = {
 }
 #: What the tests start besides.
 TEST_PACKAGES = {"chromium": "chromium", "curl": "curl", "node": "nodejs", "npm": "npm"}
+#: What builds and runs images where there is no docker.
+IMAGE_PACKAGES = {"buildah": "buildah", "podman": "podman", "runc": "runc"}
+#: What makes the image that they are built on.
+BASE_PACKAGES = {"mmdebstrap": "mmdebstrap"}
+_KNOWN = PACKAGES | TEST_PACKAGES | IMAGE_PACKAGES | BASE_PACKAGES
 _SERVER = "postgresql"
 _COMMON = "postgresql-common"
 # The services of these packages, and those that come along.
@@ -46,6 +51,9 @@ _SERVICES = (
     "prometheus-redis-exporter",
     "prometheus-postgres-exporter",
     "prometheus-blackbox-exporter",
+    "podman",
+    "podman-auto-update",
+    "podman-restart",
 )
 # An ordinary user's PATH often lacks the second and third.
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -78,7 +86,7 @@ def require(wanted: Iterable[str] = tuple(PACKAGES)) -> None:
     """See to it that all programs are there; as root, install those that are not.
 
     Args:
-        wanted: Keys of ``PACKAGES`` and ``TEST_PACKAGES``.
+        wanted: Keys of the tables above.
 
     Raises:
         StackError: Some are missing; the line says which, and what to type.
@@ -110,9 +118,8 @@ def _install(packages: Sequence[str]) -> bool:
     with _no_cluster():
         done = _run([*install, *packages])
     systemctl = shutil.which("systemctl")
-    for name in _SERVICES:
-        unit = f"{name}.service"
-        if systemctl and unit in _units() - before:
+    for unit in sorted(_units() - before):
+        if systemctl and unit.rpartition(".")[0] in _SERVICES:
             _run([systemctl, "disable", unit])
     return done
 
@@ -140,7 +147,8 @@ def _search() -> str:
 
 def _units() -> set[str]:
     folders = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
-    return {unit.name for folder in folders for unit in folder.glob("*.service")}
+    kinds = ("*.service", "*.socket", "*.timer")
+    return {unit.name for folder in folders for kind in kinds for unit in folder.glob(kind)}
 
 
 def _run(command: Sequence[str]) -> bool:
@@ -185,5 +193,4 @@ def _instruction(absent: Sequence[str]) -> str:
 
 
 def _packages(programs: Sequence[str]) -> list[str]:
-    known = PACKAGES | TEST_PACKAGES
-    return sorted({known[program] for program in programs})
+    return sorted({_KNOWN[program] for program in programs})

@@ -139,6 +139,7 @@ class Front:
         replaced: Texts of the configuration that are others here, to be quick.
         dead_gateway: Have an address more, on which nobody listens.
         user: Numeric user to run as, if not the current one.
+        api_bytes: The largest request to the server API; None where it is not served.
     """
 
     directory: Path
@@ -147,6 +148,7 @@ class Front:
     replaced: Mapping[str, str] = field(default_factory=dict)
     dead_gateway: bool = False
     user: int | None = None
+    api_bytes: int | None = None
 
     def __post_init__(self) -> None:
         self.auth = Service("auth")
@@ -179,6 +181,7 @@ class Front:
             user="www-data" if root else "",
             linger_seconds=60,
             silence_seconds=self.silence,
+            api_bytes=self.api_bytes,
             logs="logs",
             run=".",
         )

@@ -143,6 +143,21 @@ def test_other_spellings_reach_nobody(front: Front, path: str) -> None:
     assert (len(front.auth.requests), len(front.gateway.requests)) == before
 
 
+def test_the_server_api_is_on_the_plain_listener_alone(tmp_path: Path) -> None:
+    """And there only where the gateways serve it; with its own limit of a body."""
+    with another(tmp_path, api_bytes=100_000) as front:
+        plain = front.ask("/api/publish", method="POST", body=b"x" * 90_000)
+        connection = front.ask("/api/connections/0123-abc")
+        larger = front.ask("/api/publish", method="POST", body=b"x" * 110_000)
+        secure = front.ask("/api/publish", method="POST", body=b"{}", tls=True)
+        others = [front.ask(path).status for path in ("/api", "/api/", "/api/a/b", "//api/info")]
+
+    assert (plain.status, plain.body, connection.body) == (200, b"gateway", b"gateway")
+    assert larger.status == 413
+    assert secure.status == 404
+    assert others == [404] * 4
+
+
 def test_an_absolute_target_is_its_path(front: Front) -> None:
     """RFC 9112 section 3.2.2: a proxy's form of the same thing."""
     assert front.ask("http://localhost/token").body == b"auth"

@@ -31,9 +31,11 @@ READ_HERE = (
 
 NOT_RUN = {
     "README.md": 2,
+    "docs/api.md": 1,
+    "docs/kubernetes.md": 5,
     "docs/load.md": 1,
     "docs/migrating.md": 3,
-    "docs/stack.md": 3,
+    "docs/stack.md": 4,
 }
 """How many blocks of a page are left out, each with its reason; one more is looked at twice."""
 

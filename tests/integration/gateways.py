@@ -117,6 +117,8 @@ class Gateway:
         channels = directory / "channels.toml"
         channels.write_text(CHANNELS)
         self.url = f"ws://127.0.0.1:{public}/connection/websocket"
+        self.public_url = f"http://127.0.0.1:{public}"
+        self.api_url = f"http://127.0.0.1:{internal}/api"
         self._issuer = issuer
         self._stderr = directory / "stderr"
         self._environment = {
@@ -198,9 +200,13 @@ class Gateway:
                 return float(line.split()[1])
         raise LookupError(name)
 
+    def token(self, user: str) -> str:
+        """Sign a token that it accepts."""
+        return self._issuer.token(user)
+
     def client(self, user: str) -> connect:
         """Open a WebSocket for a user."""
-        return self.client_with(self._issuer.token(user))
+        return self.client_with(self.token(user))
 
     def client_with(self, token: str) -> connect:
         """Open a WebSocket with a token."""

@@ -221,7 +221,7 @@ class AnyConversation(RuleBasedStateMachine):
 
     async def _publish(self, publication: Publication) -> None:
         node = self.gateway.node
-        options = node._publish_options(node.channels.resolve("quiet:a"))
+        options = node.publish_options(node.channels.resolve("quiet:a"))
         await MemoryBroker.publish(self.gateway.broker, "quiet:a", publication, options)
 
     @invariant()

@@ -339,6 +339,36 @@ class TestApplications:
 
         assert (response.status_code, response.text) == (404, "Not Found")
 
+    async def test_the_server_api_is_where_the_settings_say(self) -> None:
+        """Internal where anybody may use it, public where that is wished, else nowhere."""
+        issuers = (IssuerEntry(**ENTRY),)
+        key = SecretStr("k" * 32)
+        status: dict[str, tuple[int, int]] = {}
+        for name, settings in (
+            ("off", Settings(issuers=issuers)),
+            ("internal", Settings(issuers=issuers, api_key=key)),
+            ("public", Settings(issuers=issuers, api_key=key, api_public=True)),
+        ):
+            async with (
+                open_gateway(settings) as gateway,
+                client(create_app(gateway)) as public,
+                client(create_internal_app(gateway)) as internal,
+            ):
+                answers = [
+                    await http.post("/api/info", headers={"X-API-Key": "k" * 32})
+                    for http in (public, internal)
+                ]
+                status[name] = answers[0].status_code, answers[1].status_code
+
+        assert status == {"off": (404, 404), "internal": (404, 200), "public": (200, 200)}
+
+    def test_under_another_server_a_weak_key_is_refused(self) -> None:
+        """Nobody knows who can reach it there."""
+        weak = SecretStr("api_key")
+
+        with pytest.raises(ConfigurationError, match="GATEWAY_API_KEY"):
+            create_standalone_app(Settings(api_key=weak, api_public=True))
+
     async def test_slash_at_the_end_is_another_path(self, opened: Gateway) -> None:
         """A redirect would be built of the Host header, which is the client's word."""
         async with client(create_app(opened)) as http:

@@ -3160,7 +3160,7 @@ class TestDeliveries:
         large = Publication(data=Raw(b'"' + b"x" * 400_000 + b'"'))
         names = ("a", "b", "c")
         for name in names:
-            options = deliveries.node._publish_options(deliveries.node.channels.resolve(name))
+            options = deliveries.node.publish_options(deliveries.node.channels.resolve(name))
             await deliveries.broker.publish(name, large, options)
         peer = deliveries.open(make_credentials(channels=names))
         wish = {"recoverable": True, "recover": True}

@@ -255,7 +255,7 @@ class TestRecord:
         """Publish with tags, as another process would."""
         node = gateway.node
         publication = Publication(data=Raw(payload), tags={"odd": str(number % 2)})
-        options = node._publish_options(node.channels.resolve("news"))
+        options = node.publish_options(node.channels.resolve("news"))
         await MemoryBroker.publish(gateway.broker, "news", publication, options)  # also if held
 
 

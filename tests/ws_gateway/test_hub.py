@@ -124,6 +124,15 @@ def pushes(subscriber: RecordingSubscriber) -> list[Any]:
     return [json.loads(content)["push"] for _, content in split(b"".join(subscriber.frames))]
 
 
+def test_channels_and_their_subscribers_are_counted(hub: Hub) -> None:
+    """In whatever form they are told."""
+    for channel, told in (("a", NUMBERED), ("a", Delivery()), ("b", NUMBERED)):
+        hub.add(channel, RecordingSubscriber(), told)
+
+    assert hub.channels() == ("a", "b")
+    assert [hub.count(channel) for channel in ("a", "b", "c")] == [2, 1, 0]
+
+
 class TestNumbers:
     """Protocol section 7.3: a number instead of the name, the same for all who want it."""
 

@@ -25,7 +25,7 @@ from jose.backends.base import Key
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from ws_gateway import __main__ as program
+from ws_gateway import __main__ as program, cli
 
 PATIENCE = 60.0
 """Only a failing test waits for so long."""
@@ -40,6 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
             monkeypatch.delenv(name)
     monkeypatch.setenv("GATEWAY_BIND", "127.0.0.1:0")
     monkeypatch.setenv("GATEWAY_INTERNAL_BIND", "127.0.0.1:0")
+    monkeypatch.setattr(sys, "argv", ["ws_gateway"])
     return monkeypatch
 
 
@@ -282,3 +283,42 @@ async def test_hurried_drain_takes_no_hour(running: Program, signals: list[signa
 
     assert codes == [3001] * 3
     assert (await running.ended())[0] == 0
+
+
+class TestCommands:
+    """With arguments it asks a gateway that runs, instead of being one."""
+
+    @pytest.mark.parametrize(
+        ("bind", "url"),
+        [
+            ("127.0.0.1:9011", "http://127.0.0.1:9011"),
+            ("0.0.0.0:9000,127.0.0.1:1", "http://127.0.0.1:9000"),
+            ("[::]:9000", "http://[::1]:9000"),
+            ("[::1]:9000", "http://[::1]:9000"),
+        ],
+    )
+    def test_it_asks_the_internal_port(
+        self, environment: pytest.MonkeyPatch, bind: str, url: str
+    ) -> None:
+        """Of the settings that the gateway itself has."""
+        asked: list[tuple[list[str], str]] = []
+
+        def ask(arguments: list[str], *, url: str) -> int:
+            asked.append((arguments, url))
+            return 7
+
+        environment.setattr(cli, "main", ask)
+        environment.setattr(sys, "argv", ["ws_gateway", "connections", "list"])
+        environment.setenv("GATEWAY_INTERNAL_BIND", bind)
+
+        assert program.main() == 7
+        assert asked == [(["connections", "list"], url)]
+
+    def test_without_a_key_it_says_so(
+        self, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """One line, status 2."""
+        environment.setattr(sys, "argv", ["ws_gateway", "connections", "list"])
+
+        assert program.main() == 2
+        assert capsys.readouterr().err == "GATEWAY_API_KEY: the gateway's, needed to ask it\n"

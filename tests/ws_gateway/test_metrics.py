@@ -150,6 +150,19 @@ def test_buckets_become_a_histogram(metrics: Metrics) -> None:
     assert samples(metrics, "gateway_lag_seconds", "gateway_lag_seconds_sum") == {(): 7.65}
 
 
+def test_a_family_has_a_sample_for_each_key(metrics: Metrics) -> None:
+    """Whose parts are its labels; it is read when it is scraped."""
+    counts = {("publish", 0): 2}
+    metrics.family("gateway_api_requests", "Commands.", ("method", "code"), counts)
+    counts["info", 100] = 1
+
+    read = {
+        (found.labels["method"], found.labels["code"]): found.value
+        for found in scrape(metrics)["gateway_api_requests"].samples
+    }
+    assert read == {("publish", "0"): 2, ("info", "100"): 1}
+
+
 def test_bytes_go_two_ways(metrics: Metrics) -> None:
     """One family, so that their sum is all of it."""
     metrics.bytes_received += 3

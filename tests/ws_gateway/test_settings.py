@@ -161,6 +161,27 @@ class TestValues:
             read().hooks = "a:b"
 
 
+class TestWorkers:
+    """Several processes are one gateway to those outside, or they are refused."""
+
+    def test_one_is_the_default_and_redis_lets_there_be_more(self) -> None:
+        """Redis is where they meet."""
+        assert read().workers == 1
+        assert read(WORKERS="4", REDIS_URL="redis://127.0.0.1").workers == 4
+
+    def test_without_redis_they_would_not_meet(self) -> None:
+        """Publications would reach the subscribers of one process."""
+        assert refusal(WORKERS="2").startswith("GATEWAY_REDIS_URL: ")
+
+    def test_their_internal_ports_are_ports(self) -> None:
+        """The last one's too."""
+        variables = {"WORKERS": "3", "REDIS_URL": "redis://127.0.0.1"}
+
+        assert read(**variables, INTERNAL_BIND="127.0.0.1:65533").workers == 3
+        line = refusal(**variables, INTERNAL_BIND="127.0.0.1:65534")
+        assert line.startswith("GATEWAY_INTERNAL_BIND: ")
+
+
 class TestNames:
     """Which variables are ours."""
 
@@ -521,3 +542,51 @@ class TestRevocations:
         assert refusal(REVOCATION_STALE_SECONDS=seconds).startswith(
             "GATEWAY_REVOCATION_STALE_SECONDS: "
         )
+
+
+class TestServerAPI:
+    """``GATEWAY_API_*``, and who may use it."""
+
+    def test_it_is_there_for_who_may(self) -> None:
+        """The embedded token service's clients; without an issuer's scope and a key nobody."""
+        plain = json.dumps([ENTRY])
+        scoped = json.dumps([ENTRY | {"api_scope": "api"}])
+
+        assert read().api
+        assert not read(ISSUERS=plain).api
+        assert read(ISSUERS=scoped).api
+        assert read(ISSUERS=plain, API_KEY=LONG).api
+        assert not read().api_public
+        assert refusal(ISSUERS=plain, API_PUBLIC="1") == (
+            "GATEWAY_API_PUBLIC: needs GATEWAY_API_KEY, or an issuer with an api_scope"
+        )
+
+    @pytest.mark.parametrize("key", ["k" * 31, "\xe9" * 32, "k" * 31 + " x"])
+    def test_a_weak_key_is_refused_where_others_can_try_it(self, key: str) -> None:
+        """The line does not show it."""
+        open_to_all = {"INTERNAL_BIND": "0.0.0.0:9000", "API_KEY": key}
+
+        line = refusal(**open_to_all)
+
+        assert line.startswith("GATEWAY_API_KEY: must be at least 32 printable")
+        assert key not in line
+        public = refusal(API_KEY=key, API_PUBLIC="1", BIND="192.0.2.1:80")
+        assert public.startswith("GATEWAY_API_KEY: must be ")
+
+    def test_on_loopback_it_may_be_a_word(self) -> None:
+        """As the suites of SDKs have it; it must still fit into a header."""
+        assert read(API_KEY="api_key", API_PUBLIC="1", BIND="127.0.0.1:8000,[::1]:8000").api
+        assert read(API_KEY="api_key", BIND="0.0.0.0:8080").api
+        assert refusal(API_KEY="api key") == (
+            "GATEWAY_API_KEY: must be printable ASCII without a blank"
+        )
+
+    def test_the_key_is_a_secret(self, tmp_path: Path) -> None:
+        """From a file perhaps, and not shown."""
+        path = tmp_path / "key"
+        path.write_text(LONG + "\n")
+
+        settings = read(API_KEY_FILE=str(path))
+
+        assert settings == read(API_KEY=LONG)
+        assert LONG not in f"{settings!r} {settings.model_dump_json()}"

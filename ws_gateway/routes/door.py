@@ -74,6 +74,7 @@ class Entry:
             frame_pings=admission.native_ping,
             emulated=emulated,
             authenticated=release,
+            address=_address(self._handshake),
         )
 
     def leave(self) -> None:
@@ -115,7 +116,7 @@ class Door:
         if credentials is not None and not credentials.user and not self.node.guests:
             raise HTTPException(403, "guests are not allowed")
         if credentials is None:
-            address = connection.client.host if connection.client else ""
+            address = _address(connection)
             try:
                 self._unauthenticated.admit(address)
             except HandshakeRejected as error:
@@ -126,3 +127,7 @@ class Door:
             yield entry
         finally:
             entry.leave()
+
+
+def _address(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else ""

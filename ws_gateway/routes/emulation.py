@@ -19,7 +19,7 @@ _RETRY = {"Retry-After": "1"}
 
 
 def create_router(
-    *, emulation: Emulation, origins: frozenset[str], max_bytes: int, outcomes: Counter[str]
+    *, emulation: Emulation, origins: frozenset[str], max_bytes: int, outcomes: Counter[tuple[str]]
 ) -> APIRouter:
     """Make the route.
 
@@ -37,9 +37,9 @@ def create_router(
         try:
             status = await take(request)
         except HTTPException as error:
-            outcomes[_OUTCOMES[error.status_code]] += 1
+            outcomes[(_OUTCOMES[error.status_code],)] += 1
             raise
-        outcomes["ok"] += 1
+        outcomes[("ok",)] += 1
         return Response(status_code=status)
 
     async def take(request: Request) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 Reasons = dict[str, bool]
@@ -30,7 +30,9 @@ def create_router(*, registry: CollectorRegistry, conditions: Callable[[], Reaso
         """The event loop turns."""
         return {"status": "ok"}
 
-    @router.get("/health/ready")
+    @router.get(
+        "/health/ready", responses={503: {"description": "They may not; the conditions say why"}}
+    )
     async def ready() -> JSONResponse:
         """New connections may come."""
         state = conditions()
@@ -40,7 +42,7 @@ def create_router(*, registry: CollectorRegistry, conditions: Callable[[], Reaso
             200 if status else 503,
         )
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus's text format."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -161,15 +161,18 @@ def test_new_services_are_not_enabled(machine: Machine, monkeypatch: pytest.Monk
     machine.script(
         machine.bin / "systemctl", f'#!/bin/sh\necho systemctl "$@" >> {machine.notes}\n'
     )
-    units = iter([{"nginx.service"}, *[{"nginx.service", "redis-server.service"}] * 3])
+    before = {"nginx.service"}
+    after = before | {"redis-server.service", "podman.socket", "somebody.timer"}
+    units = iter([before, after])
     monkeypatch.setattr(programs, "_units", lambda: next(units))
-    monkeypatch.setattr(programs, "_SERVICES", ("nginx", "redis-server", "prometheus"))
+    monkeypatch.setattr(programs, "_SERVICES", ("nginx", "redis-server", "prometheus", "podman"))
 
     programs.require()
 
     lines = machine.notes.read_text().splitlines()
     assert [line for line in lines if line.startswith("systemctl")] == [
-        "systemctl disable redis-server.service"
+        "systemctl disable podman.socket",
+        "systemctl disable redis-server.service",
     ]
 
 

@@ -36,7 +36,11 @@ else
     epoch = ARGV[7]
   end
   if ARGV[10] ~= '0' then
-    if (meta[5] or '') == ARGV[11] and tonumber(meta[4] or '0') >= tonumber(ARGV[10]) then
+    -- As digits, not as numbers: of a version over 2^53, such as a time in nanoseconds, Lua would
+    -- take several for the same.
+    local known = meta[4] or '0'
+    local newer = #ARGV[10] > #known or (#ARGV[10] == #known and ARGV[10] > known)
+    if (meta[5] or '') == ARGV[11] and not newer then
       return {top, epoch, 0, 1}
     end
     redis.call('HSET', KEYS[2], 'v', ARGV[10], 've', ARGV[11])

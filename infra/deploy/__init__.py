@@ -1,0 +1,1 @@
+"""From a working copy to a cluster: ``make deploy`` and ``make undeploy``, over kubectl."""

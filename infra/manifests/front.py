@@ -1,0 +1,41 @@
+"""The files of nginx' configuration that a cluster has and one machine has otherwise.
+
+They are written beside the front's manifest, so that who reads the manifests sees all of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.stack import nginx
+
+DIRECTORY = Path("k8s/base/nginx")
+# Each names the other in its comment; the grace of the pods is longer than this.
+LINGER_SECONDS = 300
+
+PLACE = nginx.Place(
+    tls=["8443"],
+    # Nothing of ours crosses a network unencrypted up to here: there is no plain listener.
+    plain=[],
+    status=["8080"],
+    auth=["auth-service:8080"],
+    gateways=["ws-gateway:8080"],
+    certificate="/run/secrets/certificate/tls.crt",
+    key="/run/secrets/certificate/tls.key",
+    # "auto" would count the node's cores.
+    workers=2,
+    open_files=65_536,
+    linger_seconds=LINGER_SECONDS,
+    logs="",
+    run="/run/nginx",
+)
+
+
+def write(directory: Path = DIRECTORY) -> None:
+    """Write the files, and remove others of an earlier version."""
+    files = nginx.generated(PLACE)
+    directory.mkdir(parents=True, exist_ok=True)
+    for stale in {path.name for path in directory.glob("*.conf")} - set(files):
+        (directory / stale).unlink()
+    for name, text in files.items():
+        (directory / name).write_text(text, "utf-8")

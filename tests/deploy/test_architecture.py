@@ -1,0 +1,61 @@
+"""One name for one thing: what is deployed is called the same wherever it is spoken of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from infra.images.build import TARGETS
+from infra.manifests.checks import ARROWS, WORKLOADS
+from infra.stack import nginx, prometheus
+
+ROOT = Path(__file__).parents[2]
+SERVICES = {to for who, to in ARROWS if who == "nginx"}
+
+
+def names(pattern: str) -> set[str]:
+    """Name files without their ending."""
+    return {path.stem for path in ROOT.glob(pattern)}
+
+
+def test_the_images_are_the_front_and_its_services() -> None:
+    """The rest is somebody else's; the Job runs one of them."""
+    assert set(TARGETS) == SERVICES | {"nginx"}
+    content = yaml.safe_load((ROOT / "k8s/overlays/production/kustomization.yaml").read_text())
+    assert {entry["name"] for entry in content["images"]} == WORKLOADS - {"migrate"}
+
+
+def test_each_node_has_a_file_and_each_arrow_an_end() -> None:
+    """In the base, and among the policies."""
+    assert names("k8s/base/*.yaml") - {"kustomization"} == WORKLOADS
+    policies = names("k8s/components/network-policies/*.yaml")
+    assert policies - {"kustomization", "default-deny"} == WORKLOADS
+
+
+def test_nginx_has_a_file_and_an_upstream_for_each_service() -> None:
+    """Under its name."""
+    assert names("nginx/conf.d/*.conf") == SERVICES
+    text = (nginx.SOURCE / "nginx.conf").read_text("utf-8")
+    assert set(re.findall(r"^\s*upstream (\S+)", text, re.MULTILINE)) == SERVICES
+
+
+def test_prometheus_calls_them_the_same_everywhere() -> None:
+    """The same rules and dashboards hold on one machine and in a cluster."""
+    jobs = set(re.findall(r"job_name: (\S+)", prometheus.SOURCE.read_text("utf-8")))
+    path = ROOT / "k8s/components/monitoring/service-monitors.yaml"
+    monitors = list(yaml.safe_load_all(path.read_text("utf-8")))
+
+    assert {item["metadata"]["name"] for item in monitors} == SERVICES
+    assert jobs >= SERVICES
+    assert {item["spec"]["jobLabel"] for item in monitors} == {"app.kubernetes.io/name"}
+
+
+def test_the_readme_has_the_picture() -> None:
+    """Whoever reads it first finds the same nodes later."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    (picture,) = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+    for node in SERVICES | {"nginx", "redis"}:
+        assert node.replace("-", "_") in picture.lower().replace("-", "_")

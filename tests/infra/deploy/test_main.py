@@ -1,0 +1,76 @@
+"""``python -m infra.deploy``."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.deploy import __main__ as program, rollout
+from infra.images import build, engine
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What would have been done."""
+    notes: list[str] = []
+
+    def note(name: str) -> object:
+        return lambda *_, **__: notes.append(name)
+
+    for name in ("REGISTRY", "TAG", "OVERLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(engine, "find", lambda: None)
+    monkeypatch.setattr(rollout, "find", lambda: None)
+    for module, names in ((build, ("build", "push")), (rollout, ("deploy", "undeploy"))):
+        for name in names:
+            monkeypatch.setattr(module, name, note(name))
+    return notes
+
+
+def test_images_are_where_the_nodes_get_them_before_they_are_asked_for(
+    told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built, pushed, then applied."""
+    monkeypatch.setenv("REGISTRY", "registry.example")
+    monkeypatch.setenv("TAG", "1.2.3")
+
+    assert program.main(["deploy"]) == 0
+    assert told == ["build", "push", "deploy"]
+
+
+@pytest.mark.parametrize("missing", ["REGISTRY", "TAG"])
+def test_a_version_has_a_name(
+    told: list[str],
+    missing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The line names the variable."""
+    for name in {"REGISTRY", "TAG"} - {missing}:
+        monkeypatch.setenv(name, "x")
+
+    assert program.main(["deploy"]) == 1
+    assert capsys.readouterr().err.startswith(f"{missing}: needed")
+    assert told == []
+
+
+def test_undeploy_needs_no_version(told: list[str]) -> None:
+    """Nothing is built."""
+    assert program.main(["undeploy"]) == 0
+    assert told == ["undeploy"]
+
+
+def test_secrets_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """And kept nowhere."""
+    assert program.main(["secrets"]) == 0
+    assert capsys.readouterr().out.count("kind: Secret") == 5
+
+
+def test_an_unknown_overlay_is_one_line(
+    told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is built."""
+    monkeypatch.setenv("OVERLAY", "moon")
+
+    assert program.main(["undeploy"]) == 1
+    assert capsys.readouterr().err == "OVERLAY: must be one of dev, production\n"
+    assert told == []

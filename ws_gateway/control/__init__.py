@@ -1,0 +1,1 @@
+"""What gateways ask of each other: orders about users and connections, and surveys."""
