@@ -96,6 +96,7 @@ class Connection(Writer):
 
     Attributes:
         address: See above.
+        emulated: See above.
         client: The connection's id.
         opened: When it was opened, by the event loop's clock.
         closed: It has ended, or is closing; nothing is sent any more.
@@ -106,7 +107,6 @@ class Connection(Writer):
         "_attached",
         "_authenticated",
         "_bucket",
-        "_emulated",
         "_inbox",
         "_inbox_bytes",
         "_task",
@@ -116,6 +116,7 @@ class Connection(Writer):
         "client",
         "closed",
         "codec",
+        "emulated",
         "node",
         "opened",
         "session",
@@ -162,7 +163,7 @@ class Connection(Writer):
         self._bucket = node.command_rate.bucket()
         self._user_bucket: Bucket | None = None
         self._authenticated = authenticated
-        self._emulated = emulated
+        self.emulated = emulated
         self._task: asyncio.Task[None] | None = None
         self._turn_ends = 0.0
         self._inbox: deque[bytes] | None = None
@@ -558,7 +559,7 @@ class Connection(Writer):
             subs={name: self._with_grant(name, result) for name, result in results.items()} or None,
             ping=whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
             pong=session.pings,
-            session=self._emulated,
+            session=self.emulated,
             node=node.id,
         )
 

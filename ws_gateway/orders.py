@@ -141,8 +141,6 @@ class Orders:
 
     def _find(self, target: Target) -> list[Connection]:
         """List the connections that an order is for, and that are known to be the user's."""
-        if target.session:
-            return []  # a WebSocket's session has no name
         if target.client:
             found = self._node.by_client.get(target.client)
             ids = [] if found is None else [target.client]
@@ -155,6 +153,7 @@ class Orders:
             if one.credentials is not None
             and one.credentials.user == target.user
             and one.client not in keep
+            and target.session in ("", one.emulated)
         ]
 
     # What is done to it

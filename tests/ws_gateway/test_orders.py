@@ -124,6 +124,23 @@ class TestDisconnect:
 
         assert [peer.closed for peer in (guest, other, silent)] == [3503, None, None]
 
+    async def test_a_session_names_one_connection(
+        self, gateway: Gateway, orders: Orders, alice: Credentials
+    ) -> None:
+        """Of the user's, or of guests; to nobody else, and to no WebSocket, which has none."""
+        mine = [
+            await gateway.connect(alice, emulated=session) for session in ("one", "two", "")
+        ]
+        guests = [gateway.open(emulated=session) for session in ("three", "four")]
+        for guest in guests:
+            assert "connect" in (await guest.ask({"id": 1, "connect": {}}))[0]
+
+        for user, session in (("alice", "one"), ("", "three"), ("", "two"), ("alice", "four")):
+            target = Target(user=user, session=session)
+            await orders.perform(Disconnect(target=target, code=3503, reason="words"))
+
+        assert [peer.closed for peer in (*mine, *guests)] == [3503, None, None, 3503, None]
+
     async def test_many_end_in_batches(
         self, gateway: Gateway, orders: Orders, alice: Credentials
     ) -> None:

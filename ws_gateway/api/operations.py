@@ -177,8 +177,8 @@ class Operations:
         self,
         request: SubscribeRequest | UnsubscribeRequest | DisconnectRequest | RefreshRequest,
     ) -> Order:
-        # A guest has no user; his connection's id is enough.
-        if not request.user and not request.client:
+        # A guest has no user; the id of his connection, or of its session, is enough.
+        if not (request.user or request.client or request.session):
             raise ReplyError(ErrorCode.BAD_REQUEST)
         target = Target(user=request.user, client=request.client, session=request.session)
         match request:

@@ -19,9 +19,10 @@ class Target(Struct, frozen=True, array_like=True, gc=False):
     """Which connections an order is for.
 
     Attributes:
-        user: Whose; empty for a guest's, which only its id tells.
+        user: Whose; empty for a guest's, which only an id tells.
         client: The one with this id; empty for all of the user's.
-        session: The one with this id of an emulated session; empty for all.
+        session: The one whose commands come by requests with this id; empty for all. A WebSocket
+            has none.
         keep: Ids of those that are left alone.
     """
 

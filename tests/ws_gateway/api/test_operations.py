@@ -215,8 +215,9 @@ class TestUser:
             DisconnectRequest(user="nobody"),
             RefreshRequest(user="nobody"),
             DisconnectRequest(client="nobody's"),
+            DisconnectRequest(session="nobody's"),
         ],
-        ids=range(5),
+        ids=range(6),
     )
     async def test_who_is_not_there_is_no_error(self, api: API, request_: Request) -> None:
         """It is so already."""
