@@ -24,12 +24,12 @@ from ws_gateway.channels import Channels
 
 SECONDS = 60
 SECRET = "a secret that only the backend and the gateway know"
+API_KEY = "the-key-of-the-backends-in-forty-letters"
 PREFIX = "own"
 _JAVASCRIPT = ROOT / "tests" / "sdk" / "javascript"
 # Node has to be told what a browser brings along; addresses are checked against the demo's CA.
 _BROWSER = 'import { WebSocket as browsers } from "ws";\nglobalThis.WebSocket ??= browsers;\n'
 _SETTING = re.compile(r"([A-Z_]+)=(\S+)")
-_PLACE = re.compile(r"localhost:8443")
 
 
 def make_server(
@@ -39,7 +39,8 @@ def make_server(
 
     It accepts a backend's tokens too, therefore its own issuer's users have a prefix.
     """
-    server = Embedded(directory, {"GATEWAY_LAST_SEEN_USERS": "100", **settings}, ports=ports)
+    shared = {"GATEWAY_LAST_SEEN_USERS": "100", "GATEWAY_API_KEY": API_KEY}
+    server = Embedded(directory, shared | settings, ports=ports)
     auth = f"http://127.0.0.1:{server.ports[1]}"
     issuer = {
         "issuer": server.url,
@@ -149,6 +150,7 @@ class Reader:
         return {
             **os.environ,
             "DRAWBRIDGE": f"localhost:{server.front}",
+            "GATEWAY_API_KEY": API_KEY,
             "NODE_EXTRA_CA_CERTS": str(server.local / "ca.pem"),
             "SUBSCRIPTION_TOKEN": self._names()["SUBSCRIPTION_TOKEN"],
             "TOKEN": self._log_in()["alice"],
@@ -157,7 +159,7 @@ class Reader:
     def _run(self, block: Block, command: list[str], program: str) -> str:
         done = subprocess.run(  # noqa: S603 - our own pages
             command,
-            input=_PLACE.sub(f"localhost:{self.server.front}", program),
+            input=self._here(program),
             # Node looks for packages from where it runs; nothing there is written.
             cwd=_JAVASCRIPT if block.language == "js" else self._folder,
             env=self._variables(),
@@ -182,9 +184,12 @@ class Reader:
         if self._shell is None:
             self._shell = Shell(self._folder, self._variables())
         text = text.replace(".venv/bin/python", shlex.quote(sys.executable))
-        text = _PLACE.sub(f"localhost:{self.server.front}", text)
-        text = text.replace("127.0.0.1:9011", f"127.0.0.1:{self.server.internal}")
-        self._printed = "\n".join(self._shell.tell(text))
+        self._printed = "\n".join(self._shell.tell(self._here(text)))
+
+    def _here(self, text: str) -> str:
+        """Write the addresses of the pages' server as those of the test's."""
+        text = text.replace("localhost:8443", f"localhost:{self.server.front}")
+        return text.replace("127.0.0.1:9011", f"127.0.0.1:{self.server.internal}")
 
 
 def subject(token: str) -> str:
