@@ -40,7 +40,7 @@ def make_server(
     It accepts a backend's tokens too, therefore its own issuer's users have a prefix.
     """
     shared = {"GATEWAY_LAST_SEEN_USERS": "100", "GATEWAY_API_KEY": API_KEY}
-    server = Embedded(directory, shared | settings, ports=ports)
+    server = Embedded(directory, {**shared, **settings}, ports=ports)
     auth = f"http://127.0.0.1:{server.ports[1]}"
     issuer = {
         "issuer": server.url,
