@@ -76,6 +76,8 @@ _MAX_TTL = 365 * 86_400
 _FRAME_PING = frame(PING, b"")
 _NO_WISH = SubscribeRequest()
 
+_Work = Callable[[], Coroutine[Any, Any, None]]
+
 
 class Connection(Writer):
     """One client's connection, from the accepted handshake to its end.
@@ -109,6 +111,7 @@ class Connection(Writer):
         "_bucket",
         "_inbox",
         "_inbox_bytes",
+        "_orders",
         "_task",
         "_turn_ends",
         "_user_bucket",
@@ -168,6 +171,7 @@ class Connection(Writer):
         self._turn_ends = 0.0
         self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
+        self._orders: deque[tuple[_Work, asyncio.Future[None]]] | None = None
         node.join(self)
         node.timers.schedule(self, self.session.deadline)
 
@@ -308,6 +312,10 @@ class Connection(Writer):
         if self._task is not None:
             self._task.cancel()
         self._inbox = None
+        if self._orders is not None:
+            for _, done in self._orders:
+                _set(done)
+            self._orders = None
         session = self.session
         self.node.leave(self, session.channels)
         session.channels.clear()
@@ -365,10 +373,16 @@ class Connection(Writer):
 
     def _performed(self, _task: asyncio.Task[None]) -> None:
         self._task = None
-        while self._inbox and not self._busy and not self.closed:
-            payload = self._inbox.popleft()
-            self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
-            self._process(payload)
+        while not self._busy and not self.closed:
+            if self._orders:
+                # Before what the client has sent: it may go on to send for ever.
+                self._carry_out(*self._orders.popleft())
+            elif self._inbox:
+                payload = self._inbox.popleft()
+                self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
+                self._process(payload)
+            else:
+                break
         if self._inbox_bytes <= self.node.max_message_bytes and not self.closed:
             self.transport.resume_reading()
 
@@ -376,19 +390,28 @@ class Connection(Writer):
     def _busy(self) -> bool:
         return self._task is not None
 
-    async def perform(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do something between two messages of the client's, as if it were one.
+    async def perform(self, work: _Work) -> None:
+        """Do something between two messages of the client's, as if it were the next one.
 
         It is not done if the connection ends before; what it raises, but a ``Disconnect``, which
         ends the connection, is for it to handle.
         """
-        while self._task is not None:
-            await asyncio.wait([self._task])
         if self.closed:
             return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._busy:
+            self._orders = self._orders or deque()
+            self._orders.append((work, done))
+        else:
+            self._carry_out(work, done)
+        await done
+
+    def _carry_out(self, work: _Work, done: asyncio.Future[None]) -> None:
         task = self._start(self._guarded(work()))
-        if task is not None:
-            await asyncio.wait([task])
+        if task is None:
+            _set(done)
+        else:
+            task.add_done_callback(lambda _: _set(done))
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -723,6 +746,11 @@ class DeflatingConnection(Connection):
     @override
     def send(self, frame: bytes) -> None:
         super().send(self.node.deflater.shrink(frame))
+
+
+def _set(done: asyncio.Future[None]) -> None:
+    if not done.done():  # whoever waited may have given up
+        done.set_result(None)
 
 
 def _kind(result: SubscribeResult) -> SubscriptionKind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -128,9 +129,7 @@ class TestDisconnect:
         self, gateway: Gateway, orders: Orders, alice: Credentials
     ) -> None:
         """Of the user's, or of guests; to nobody else, and to no WebSocket, which has none."""
-        mine = [
-            await gateway.connect(alice, emulated=session) for session in ("one", "two", "")
-        ]
+        mine = [await gateway.connect(alice, emulated=session) for session in ("one", "two", "")]
         guests = [gateway.open(emulated=session) for session in ("three", "four")]
         for guest in guests:
             assert "connect" in (await guest.ask({"id": 1, "connect": {}}))[0]
@@ -276,6 +275,50 @@ class TestSubscribe:
         assert "subscribe" in reply
         assert gateway.node.hub.subscriptions == 1
 
+    async def test_it_does_not_wait_for_all_that_the_client_goes_on_to_send(
+        self, gateway: Gateway, orders: Orders, alice: Credentials
+    ) -> None:
+        """Who never stops asking would never be told."""
+        peer = await gateway.connect(alice)
+        await peer.ask({"id": 2, "subscribe": {"channel": "news"}})
+        gateway.broker.held = True
+        for number in range(3, 6):
+            peer.send({"id": number, "publish": {"channel": "news", "data": 1}})
+        ending = [
+            gateway.node.loop.create_task(_unsubscribe(orders, channel)) for channel in ("news", "")
+        ]
+        await settle()
+
+        gateway.broker.release(count=1)
+        await asyncio.gather(*ending)
+
+        published, first, end, *later = await peer.receive()
+        assert (published["push"]["pub"]["data"], first["id"]) == (1, 3)
+        assert end["push"]["unsubscribe"]["code"] == 2000
+        assert [reply["error"]["code"] for reply in later] == [103, 103]
+        gateway.broker.release()
+
+    async def test_an_order_for_a_connection_that_ends_is_over(
+        self, gateway: Gateway, orders: Orders, alice: Credentials
+    ) -> None:
+        """Also one that waits for its turn."""
+        peer = await gateway.connect(alice)
+        gateway.broker.held = True
+        peer.send({"id": 2, "subscribe": {"channel": "news"}})
+        ending = [
+            gateway.node.loop.create_task(_unsubscribe(orders, channel)) for channel in ("news", "")
+        ]
+        await settle()
+        ending[1].cancel()  # its node stops to wait
+        await settle()
+
+        peer.connection.lost(1006)
+        await asyncio.gather(*ending, return_exceptions=True)
+        gateway.broker.release()
+        await settle()
+
+        assert not len(gateway.node.hub)
+
     async def test_a_connection_that_ends_meanwhile_leaves_nothing(
         self, gateway: Gateway, orders: Orders, alice: Credentials
     ) -> None:
@@ -297,6 +340,11 @@ class TestSubscribe:
 
 async def _subscribe(orders: Orders, order: Subscribe) -> None:
     await orders.perform(order)
+
+
+async def _unsubscribe(orders: Orders, channel: str) -> None:
+    async with asyncio.timeout(30):
+        await orders.perform(Unsubscribe(target=ALICE, channel=channel))
 
 
 class TestUnsubscribe:
