@@ -6,13 +6,18 @@ An order of a kind that a node does not know does not parse there, so that it do
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 MAX_BYTES = 2**23
 """A longer message is not one of ours."""
+
+
+# What is out of bounds does not parse: halfway through an order it would be worse.
+CloseCode = Annotated[int, Meta(ge=3000, le=4999)]
+Natural = Annotated[int, Meta(ge=0)]
 
 
 class Target(Struct, frozen=True, array_like=True, gc=False):
@@ -36,7 +41,7 @@ class Disconnect(Struct, frozen=True, array_like=True, tag="disconnect", gc=Fals
     """End connections, with this close code and reason."""
 
     target: Target
-    code: int
+    code: CloseCode
     reason: str
 
 
@@ -58,8 +63,8 @@ class Subscribe(Struct, frozen=True, array_like=True, tag="subscribe", gc=False)
     info: bytes = b""
     data: bytes = b""
     override: tuple[tuple[str, bool], ...] = ()
-    expire_at: int = 0
-    since: tuple[int, str] | None = None
+    expire_at: Natural = 0
+    since: tuple[Natural, str] | None = None
 
 
 class Unsubscribe(Struct, frozen=True, array_like=True, tag="unsubscribe", gc=False):
@@ -73,7 +78,7 @@ class Refresh(Struct, frozen=True, array_like=True, tag="refresh", gc=False):
     """Move the end of connections to a Unix time in seconds (0: leave it), or show other info."""
 
     target: Target
-    expire_at: int = 0
+    expire_at: Natural = 0
     info: bytes = b""
 
 
@@ -85,7 +90,7 @@ class ListChannels(Struct, frozen=True, array_like=True, tag="channels", gc=Fals
     """List channels with their subscribers; answered with ``dict[str, int]``."""
 
     pattern: str
-    limit: int
+    limit: Natural
 
 
 class ListConnections(Struct, frozen=True, array_like=True, tag="connections", gc=False):
@@ -99,7 +104,7 @@ class ListConnections(Struct, frozen=True, array_like=True, tag="connections", g
 
     user: str | None
     after: str
-    limit: int
+    limit: Natural
 
 
 class ShowConnection(Struct, frozen=True, array_like=True, tag="connection", gc=False):
@@ -119,7 +124,7 @@ class ListCloses(Struct, frozen=True, array_like=True, tag="closes", gc=False):
 
     user: str | None
     code: int
-    limit: int
+    limit: Natural
 
 
 Order = (

@@ -86,10 +86,24 @@ def test_a_field_more_is_passed_over() -> None:
         msgspec.msgpack.encode({"ask": 1}),
         b"\x91" * 100_000,
         bytes(MAX_BYTES + 1),
+        *(
+            msgspec.msgpack.encode(["ask", 1, "n", 5, order])
+            for order in (
+                ["disconnect", ["alice"], 99_999, "no such code"],
+                ["disconnect", ["alice"], 2999, "not ours to send"],
+                ["disconnect", ["alice"], -1, "words"],
+                ["refresh", ["alice"], -1],
+                ["subscribe", ["alice"], "room", b"", b"", [], -1],
+                ["subscribe", ["alice"], "room", b"", b"", [], 0, [-1, "e"]],
+                ["channels", "", -1],
+                ["connections", None, "", -1],
+                ["closes", None, 0, -1],
+            )
+        ),
     ],
-    ids=range(11),
+    ids=range(20),
 )
 def test_what_is_none_of_ours_is_refused(message: bytes) -> None:
-    """Another version, an unknown order, a wrong type, too few fields, too deep, too long."""
+    """Another version, an unknown order, a wrong type or number, too few fields, too much."""
     with pytest.raises((ValueError, RecursionError)):
         decode(message)
