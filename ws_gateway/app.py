@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -180,6 +181,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             pong_timeout=settings.pong_timeout,
             expiry_grace=settings.expiry_grace_seconds,
             max_channels=settings.max_channels,
+            max_age=settings.max_connection_age or inf,
         ),
         write_limits=WriteLimits(
             max_queue_bytes=settings.max_queue_bytes, max_stall_seconds=settings.max_stall_seconds

@@ -178,7 +178,7 @@ class Connection(Writer):
         self.node.metrics.bytes_received += len(payload)
         if binary != self.codec.binary:
             self.disconnect(DisconnectCode.BAD_REQUEST, "wrong kind of message")
-        elif self._busy:
+        elif self.busy:
             self._keep(payload)
         else:
             self._process(payload)
@@ -358,7 +358,7 @@ class Connection(Writer):
 
     def _performed(self, _task: asyncio.Task[None]) -> None:
         self._task = None
-        while self._inbox and not self._busy and not self.closed:
+        while self._inbox and not self.busy and not self.closed:
             payload = self._inbox.popleft()
             self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
             self._process(payload)
@@ -366,7 +366,8 @@ class Connection(Writer):
             self.transport.resume_reading()
 
     @property
-    def _busy(self) -> bool:
+    def busy(self) -> bool:
+        """Whether a command is being performed."""
         return self._task is not None
 
     async def perform(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
