@@ -456,7 +456,8 @@ def create_standalone_app(settings: Settings | None = None) -> FastAPI:
     """Make an application that opens its own gateway, for any ASGI server.
 
     Without the protocol classes of ``ws_gateway.server`` it serves the same protocol over plain
-    ASGI, slower and without WebSocket pings of its own.
+    ASGI, slower and without WebSocket pings of its own. That server owns the signals, and most
+    cut the sockets before they say so: ``app.state.gateway.node.drain`` is for whoever stops it.
 
     Raises:
         ConfigurationError: A setting is wrong, or not for every server.

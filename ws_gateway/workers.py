@@ -32,8 +32,8 @@ from ws_gateway.settings import Settings
 
 # A worker that does not turn its loop for so long is replaced.
 STUCK_SECONDS = 30
-# What a worker may need after its drain: the servers' own end, and a margin.
-_FAREWELL_SECONDS = 10
+# What a worker may need after its drain: peers that do not answer, the servers' own end, a margin.
+_FAREWELL_SECONDS = 15
 _HEARTBEAT_SECONDS = 1.0
 
 

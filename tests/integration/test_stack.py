@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import ipaddress
+import itertools
 import json
 import os
 import re

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx2
@@ -176,6 +177,21 @@ async def test_two_workers_are_two_gateways_on_one_port(running: Running) -> Non
     said = running.said()
     assert "Traceback" not in said
     assert all(json.loads(line) for line in said.splitlines())
+
+
+async def test_every_worker_says_goodbye_at_its_own_pace(running: Running) -> None:
+    """Neither the master nor uvicorn cuts anybody before: 1012 would come within milliseconds."""
+    sessions = [await running.connect(f"user-{number}") for number in range(20)]
+    running.process.send_signal(signal.SIGTERM)
+
+    assert [await closed(session) for session in sessions] == [3001] * 20
+    assert await asyncio.to_thread(running.process.wait, SECONDS) == 0
+    lines = [json.loads(line) for line in running.said().splitlines()]
+    ends = [line for line in lines if line["event"] == "connection closed"]
+    times = sorted(datetime.fromisoformat(line["time"]) for line in ends)
+    assert [line["code"] for line in ends] == [3001] * 20
+    # One of them has ten or more, which is half a second.
+    assert (times[-1] - times[0]).total_seconds() > 0.3
 
 
 def test_a_killed_master_takes_its_workers_along(running: Running) -> None:
