@@ -51,14 +51,6 @@ class Wanderer(ClientEventHandler, SubscriptionEventHandler):  # type: ignore[mi
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    """Whose tokens count."""
-    issuer = Issuer()
-    yield issuer
-    issuer.stop()
-
-
-@pytest.fixture
 def gateway(tmp_path: Path, issuer: Issuer) -> Iterator[Gateway]:
     """One whose connections live for a second."""
     gateway = Gateway(tmp_path, issuer, {"GATEWAY_MAX_CONNECTION_AGE": "1"}).start()
