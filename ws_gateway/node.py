@@ -21,6 +21,7 @@ from ws_gateway.channels import Channel, ChannelOptions, Channels
 from ws_gateway.closes import Closes
 from ws_gateway.codes import DisconnectCode, ErrorCode
 from ws_gateway.credentials import Credentials, SubscriptionGrant
+from ws_gateway.deflater import Deflater
 from ws_gateway.delivery import Delivery
 from ws_gateway.drain import Leaving, drain
 from ws_gateway.eviction import Evictable, Eviction
@@ -116,11 +117,13 @@ class Node:
         version: Told to clients.
         loop: The process's event loop.
         clock: Wall-clock seconds, for what tokens say.
+        compression_min_bytes: Smaller messages are never compressed.
         revoked: Says by what credentials that were verified before are denied now.
 
     Attributes:
         id: The node's name, in the connect reply.
         users: The connections of each user.
+        deflater: Compresses for connections that can read it.
         closes: The connections that ended last.
     """
 
@@ -146,6 +149,7 @@ class Node:
         stream_limits: StreamLimits = _STREAM_LIMITS,
         presence_limit: int = 1000,
         tells_last_seen: bool = False,
+        compression_min_bytes: int = 0,
         revoked: Callable[[Credentials], Kind | None] = _none_revoked,
     ) -> None:
         self.id = str(uuid.uuid4())
@@ -179,6 +183,7 @@ class Node:
             limits=stream_limits,
         )
         self.attendance = Attendance(presence=presence, broker=broker, loop=loop)
+        self.deflater = Deflater(compression_min_bytes)
         self.closes = Closes()
         self.draining = False
         self._delivery_times = delivery_times

@@ -45,6 +45,7 @@ from ws_gateway.protocol.messages import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
+from ws_gateway.repeats import Repeats
 from ws_gateway.subscription_grants import SubscriptionGrants
 
 _SILENT_PINGS = 3  # a bare peer that answers none of so many is gone
@@ -120,6 +121,8 @@ class Session:
         frame_pings: The client asked for WebSocket pings instead of the protocol's.
         pings_seen: The transport can send WebSocket pings and see the pongs; where it cannot,
             whatever carries it must watch the peer itself.
+        repeats: The transport may bring a command twice, and out of order; each is then carried
+            out once, and a pong that nobody waits for is passed over.
 
     Attributes:
         round_trip: Seconds that the last ping of the protocol's own took to be answered, None
@@ -138,6 +141,7 @@ class Session:
         "_pings_seen",
         "_pong_by",
         "_refreshable",
+        "_repeats",
         "_seen",
         "_token_allowed",
         "channels",
@@ -158,6 +162,7 @@ class Session:
         guest_allowed: bool = False,
         frame_pings: bool = False,
         pings_seen: bool = True,
+        repeats: bool = False,
     ) -> None:
         self.state = State.OPENED
         self.credentials = credentials
@@ -171,6 +176,7 @@ class Session:
         self._frame_pings = frame_pings
         self._pings_seen = pings_seen
         self._refreshable = False
+        self._repeats = Repeats() if repeats else None
         self._closes = now + lifetime if credentials else inf
         self._next_ping = inf
         self._pong_by = inf
@@ -220,6 +226,8 @@ class Session:
         """
         self._seen = now
         request = command.request
+        if self._repeats is not None and command.id and self._repeats.note(command.id):
+            return None
         if self.state is State.FAILED:
             raise Disconnect(DisconnectCode.BAD_REQUEST, "command after a failed connect")
         if self.state is State.OPENED:
@@ -259,7 +267,9 @@ class Session:
         if self.state is State.BARE:
             return None
         if self._pong_by == inf:
-            raise Disconnect(DisconnectCode.BAD_REQUEST, "pong without a ping")
+            if self._repeats is None:
+                raise Disconnect(DisconnectCode.BAD_REQUEST, "pong without a ping")
+            return None
         self.round_trip = self._seen - self._pong_by + self._limits.pong_timeout
         self._pong_by = inf
         return None

@@ -788,6 +788,38 @@ def without_id(command: Command) -> Command:
     return msgspec.structs.replace(command, id=0)
 
 
+class TestRepeats:
+    """A transport that may bring a command twice, and out of order."""
+
+    def test_a_command_is_carried_out_once(self) -> None:
+        """In whatever order; the first connect is one of them."""
+        session = connected(repeats=True)
+        commands = [
+            Command(id=number, publish=PublishRequest("news", Raw(b"1"))) for number in (4, 2, 3)
+        ]
+
+        assert [session.receive(command, START) for command in commands] == [
+            command.request for command in commands
+        ]
+        assert [session.receive(command, START) for command in (*commands, CONNECT)] == [None] * 4
+        assert_ends(DisconnectCode.BAD_REQUEST, session, Command(id=9, connect=ConnectRequest()))
+
+    def test_a_pong_too_many_is_passed_over(self) -> None:
+        """It would end the connection for good, and the client has done nothing wrong."""
+        session = connected(repeats=True)
+        session.tick(START + 10)
+
+        assert [session.receive(PONG, START + 11) for _ in range(3)] == [None] * 3
+
+    def test_elsewhere_a_number_may_come_again(self) -> None:
+        """A WebSocket brings each message once: the number is the client's own."""
+        session = connected()
+        command = Command(id=4, publish=PublishRequest("news", Raw(b"1")))
+
+        assert session.receive(command, START) is command.request
+        assert session.receive(command, START) is command.request
+
+
 class TestBare:
     """A connection that never said ``connect`` (design section 2)."""
 
