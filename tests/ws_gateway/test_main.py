@@ -235,6 +235,7 @@ async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         "GATEWAY_ISSUERS": json.dumps([entry]),
         "GATEWAY_CHANNELS_FILE": str(channels),
         "GATEWAY_DRAIN_SECONDS": str(request.param),
+        "GATEWAY_HTTP_STREAM": "1",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     process = await asyncio.create_subprocess_exec(
@@ -299,6 +300,24 @@ async def test_sigterm_says_goodbye_and_exits_cleanly(running: Program) -> None:
     assert seconds > 0.3
     assert {line["level"] for line in lines} == {"INFO"}
     assert "eyJ" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize("running", [3600], indirect=True)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_streamed_connection_is_told_too(running: Program, number: signal.Signals) -> None:
+    """Its response ends with the code, also in a hurry."""
+    command = json.dumps({"id": 1, "connect": {"token": mint()}})
+    async with (
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.public}", timeout=PATIENCE) as http,
+        http.stream("POST", "/connection/http_stream", content=command) as response,
+    ):
+        lines = response.aiter_lines()
+        assert "connect" in json.loads(await anext(lines))
+        running.process.send_signal(number)
+        told = [json.loads(line) async for line in lines]
+
+    assert told[-1] == {"push": {"disconnect": {"code": 3001, "reason": "shutdown"}}}
+    assert (await running.ended())[0] == 0
 
 
 @pytest.mark.parametrize("running", [3600], indirect=True)
