@@ -17,12 +17,15 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.integration.embedded import free_ports
 from tests.integration.gateways import CHANNELS, Issuer
 from tests.redis_server import RedisServer
+from ws_gateway import workers
 
 pytestmark = pytest.mark.integration
 
@@ -200,6 +203,24 @@ def test_a_killed_master_takes_its_workers_along(running: Running) -> None:
     running.process.wait()
 
     running.until(lambda: [running.status(port) for port in running.internal] == [0, 0])
+
+
+def test_the_second_worker_that_cannot_start_does_not_end_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one's failure does, and then the others are waited for."""
+
+    def fail(_master: Arbiter) -> None:
+        raise HaltServer("Worker failed to boot.", 3)
+
+    monkeypatch.setattr(Arbiter, "reap_workers", fail)
+    master = workers._Master.__new__(workers._Master)
+
+    with pytest.raises(HaltServer):
+        master.reap_workers()
+    master._stopping = True
+
+    master.reap_workers()
 
 
 def test_a_worker_that_cannot_start_ends_the_start(tmp_path: Path, redis: RedisServer) -> None:
