@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -197,6 +198,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             pong_timeout=settings.pong_timeout,
             expiry_grace=settings.expiry_grace_seconds,
             max_channels=settings.max_channels,
+            max_age=settings.max_connection_age or inf,
         ),
         write_limits=WriteLimits(
             max_queue_bytes=settings.max_queue_bytes, max_stall_seconds=settings.max_stall_seconds
@@ -551,7 +553,8 @@ def create_standalone_app(settings: Settings | None = None) -> FastAPI:
     """Make an application that opens its own gateway, for any ASGI server.
 
     Without the protocol classes of ``ws_gateway.server`` it serves the same protocol over plain
-    ASGI, slower and without WebSocket pings of its own.
+    ASGI, slower and without WebSocket pings of its own. That server owns the signals, and most
+    cut the sockets before they say so: ``app.state.gateway.node.drain`` is for whoever stops it.
 
     Raises:
         ConfigurationError: A setting is wrong, or not for every server.

@@ -189,7 +189,7 @@ class Connection(Writer):
         self.node.metrics.bytes_received += len(payload)
         if binary != self.codec.binary:
             self.disconnect(DisconnectCode.BAD_REQUEST, "wrong kind of message")
-        elif self._busy:
+        elif self.busy:
             self._keep(payload)
         else:
             self._process(payload)
@@ -373,7 +373,7 @@ class Connection(Writer):
 
     def _performed(self, _task: asyncio.Task[None]) -> None:
         self._task = None
-        while not self._busy and not self.closed:
+        while not self.busy and not self.closed:
             if self._orders:
                 # Before what the client has sent: it may go on to send for ever.
                 self._carry_out(*self._orders.popleft())
@@ -387,7 +387,8 @@ class Connection(Writer):
             self.transport.resume_reading()
 
     @property
-    def _busy(self) -> bool:
+    def busy(self) -> bool:
+        """Whether a command is being performed."""
         return self._task is not None
 
     async def perform(self, work: _Work) -> None:
@@ -399,7 +400,7 @@ class Connection(Writer):
         if self.closed:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._busy:
+        if self.busy:
             self._orders = self._orders or deque()
             self._orders.append((work, done))
         else:

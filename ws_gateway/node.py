@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -24,6 +23,7 @@ from ws_gateway.codes import DisconnectCode, ErrorCode
 from ws_gateway.credentials import Credentials, SubscriptionGrant
 from ws_gateway.deflater import Deflater
 from ws_gateway.delivery import Delivery
+from ws_gateway.drain import Leaving, drain
 from ws_gateway.eviction import Evictable, Eviction
 from ws_gateway.exceptions import (
     BrokerUnavailable,
@@ -60,7 +60,6 @@ from ws_gateway.writer import Flusher, WriteLimits
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_STEPS_PER_SECOND = 20
 _STREAM_LIMITS = StreamLimits()
 _SUBSCRIBED = SubscribeResult()
 _LAST_NEWS_SECONDS = 5.0
@@ -82,7 +81,7 @@ class _Plan(NamedTuple):
     told: Delivery
 
 
-class Member(Subscriber, Evictable, Protocol):
+class Member(Subscriber, Evictable, Leaving, Protocol):
     """A connection, as far as the node knows it."""
 
     client: str
@@ -332,18 +331,14 @@ class Node:
         """Refuse new connections, and ask the open ones to come back elsewhere (3001).
 
         Args:
-            seconds: Over how long, in even batches; 0 for all at once.
+            seconds: Over how long; 0 for all at once.
             hurry: When set, the rest goes at once.
         """
-        self.draining = True
+        if not self.draining:
+            self.draining = True
+            logger.info("draining", extra={"connections": len(self._members), "seconds": seconds})
         members = list(self._members.values())
-        random.shuffle(members)  # neighbours in time tend to be neighbours in channels
-        batch = max(1, -(-len(members) // max(1, int(seconds * _DRAIN_STEPS_PER_SECOND))))
-        for start in range(0, len(members), batch):
-            for member in members[start : start + batch]:
-                member.disconnect(DisconnectCode.SHUTDOWN)
-            if seconds and not (hurry is not None and hurry.is_set()):
-                await _pause(1 / _DRAIN_STEPS_PER_SECOND, hurry)
+        await drain(members, seconds=seconds, clock=self.loop.time, hurry=hurry)
 
     @property
     def guests(self) -> bool:
@@ -924,13 +919,3 @@ def _read_json(data: Raw, *, only_objects: bool = False) -> Raw:
     if checked is None:
         raise ReplyError(ErrorCode.BAD_REQUEST)
     return checked
-
-
-async def _pause(seconds: float, hurry: asyncio.Event | None) -> None:
-    if hurry is None:
-        await asyncio.sleep(seconds)
-        return
-    try:
-        await asyncio.wait_for(hurry.wait(), seconds)
-    except TimeoutError:
-        return

@@ -49,6 +49,8 @@ from ws_gateway.repeats import Repeats
 from ws_gateway.subscription_grants import SubscriptionGrants
 
 _SILENT_PINGS = 3  # a bare peer that answers none of so many is gone
+# Those that came together after a restart must not all come back together.
+_AGE_SPREAD = 0.2
 _MAX_OFFSET = 2**64 - 1
 _DELTA_TYPES = {"", "fossil"}
 
@@ -93,6 +95,7 @@ class SessionLimits:
         pong_timeout: For the answer to one; less than the interval.
         expiry_grace: For a refresh after the ``exp`` of a token, or of a subscription's.
         max_channels: Subscriptions of one connection.
+        max_age: Of a connection, which then has to come back; infinite where it may stay.
     """
 
     connect_timeout: float = 10
@@ -100,6 +103,7 @@ class SessionLimits:
     pong_timeout: float = 8
     expiry_grace: float = 25
     max_channels: int = 128
+    max_age: float = inf
 
 
 class Session:
@@ -108,7 +112,7 @@ class Session:
     Args:
         limits: The process's.
         now: The time of the handshake.
-        jitter: A random number in [0, 1) that spreads the first ping.
+        jitter: A random number in [0, 1) that spreads the first ping and the maximum age.
         credentials: Whom the handshake authenticated, if it did.
         lifetime: Seconds until those expire.
         token_allowed: Whether ``connect`` may bring a token: not after one in the handshake's
@@ -202,9 +206,14 @@ class Session:
     def deadline(self) -> float:
         """When :meth:`tick` must be called next."""
         if self.state in _BEFORE:
-            return min(self._begun + self._limits.connect_timeout, self._closes)
-        deadline = min(self._next_ping, self._pong_by, self._closes)
+            return min(self._begun + self._limits.connect_timeout, self._closes, self._too_old)
+        deadline = min(self._next_ping, self._pong_by, self._closes, self._too_old)
         return deadline if self._grants is None else min(deadline, self._grants.next_end)
+
+    @property
+    def _too_old(self) -> float:
+        """When the maximum age is reached; never later than the limit says."""
+        return self._begun + self._limits.max_age * (1 - _AGE_SPREAD * self._jitter)
 
     # What the client says
 
@@ -395,11 +404,14 @@ class Session:
         """Say what is due at ``now``.
 
         Raises:
-            Disconnect: 3005 at the token's end, 3502 without a connect, 3012 without a sign of
-                life, 3006 at the end of a subscription that the server began.
+            Disconnect: 3005 at the token's end, 3011 at the maximum age, 3502 without a connect,
+                3012 without a sign of life, 3006 at the end of a subscription that the server
+                began.
         """
         if now >= self._closes:
             raise Disconnect(DisconnectCode.EXPIRED)
+        if now >= self._too_old:
+            raise Disconnect(DisconnectCode.FORCE_RECONNECT, "maximum age")
         if self.state in _BEFORE:
             if now < self._begun + self._limits.connect_timeout:
                 return None

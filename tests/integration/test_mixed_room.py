@@ -279,14 +279,6 @@ async def bare(gateway: Gateway) -> AsyncIterator[Participant]:
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    """Whose tokens count."""
-    issuer = Issuer()
-    yield issuer
-    issuer.stop()
-
-
-@pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis that keeps what it has taken when it is killed."""
     server = RedisServer(tmp_path, *DURABLE).start()

@@ -6,6 +6,7 @@ Time is an argument, so that a timeout of hours takes a microsecond here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -603,6 +604,67 @@ def live(session: Session, until: float) -> None:
         if session.tick(now) is Tick.PING:
             session.receive(PONG, now)
         session.seen(now)
+
+
+class TestAge:
+    """A connection comes back after a while, so that new gateways get their share."""
+
+    AGED = replace(LIMITS, max_age=600)
+
+    def aged(self, **options: Any) -> Session:  # noqa: ANN401 - Session's own
+        """Return one that has connected by token, and may live ten minutes."""
+        values: dict[str, Any] = {"now": START, "jitter": 0.0}
+        session = Session(self.AGED, **values | options)
+        session.receive(Command(id=1, connect=ConnectRequest(token="t")), START)
+        session.connected(START, ALICE, HOUR)
+        return session
+
+    def test_it_is_asked_to_come_back(self) -> None:
+        """3011, which SDKs reconnect after, with their positions."""
+        session = self.aged()
+
+        live(session, until=START + 599.9)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 600)
+
+    def test_chance_makes_it_earlier_and_never_later(self) -> None:
+        """A crowd that came together does not leave together."""
+        session = self.aged(jitter=0.5)
+
+        live(session, until=START + 539.9)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 540)
+
+    def test_a_refresh_does_not_make_it_younger(self) -> None:
+        """Its age is the socket's."""
+        session = self.aged()
+        session.refreshed(START + 500, ALICE, HOUR)
+
+        live(session, until=START + 599.9)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 600)
+
+    def test_the_end_of_the_token_comes_first(self) -> None:
+        """It says what the client needs."""
+        session = with_credentials(lifetime=600)
+        session._limits = self.AGED
+
+        assert_closes(DisconnectCode.EXPIRED, session, START + 600)
+
+    def test_one_that_has_said_nothing_has_an_age_too(self) -> None:
+        """However long it may be silent."""
+        limits = replace(self.AGED, connect_timeout=HOUR)
+        session = Session(limits, now=START, jitter=0.0)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 600)
+
+    def test_there_is_no_limit_unless_one_is_set(self) -> None:
+        """By default."""
+        session = connected_by_token(lifetime=inf)
+
+        live(session, until=START + 24 * HOUR)
+
+        assert session.state is State.CONNECTED
 
 
 class TestExpiry:
