@@ -28,7 +28,7 @@ from ws_gateway.control.messages import (
     Target,
     Unsubscribe,
 )
-from ws_gateway.credentials import SubscriptionGrant
+from ws_gateway.credentials import OVERRIDABLE, SubscriptionGrant
 from ws_gateway.descriptions import Costs, NodeInfo, describe, summarize
 from ws_gateway.exceptions import Disconnect, ReplyError
 from ws_gateway.glob import compile_glob
@@ -198,7 +198,7 @@ async def _subscribe(connection: Connection, order: Subscribe) -> None:
     grant = SubscriptionGrant(
         info=order.info or None,
         data=order.data or None,
-        override=order.override,
+        override=tuple(one for one in order.override if one[0] in OVERRIDABLE),
         expires_at=order.expire_at or inf,
     )
     request = SubscribeRequest(channel=channel)
