@@ -249,14 +249,16 @@ class Operations:
     async def _batch(self, request: BatchRequest) -> BatchResult:
         if not 0 < len(request.commands) <= _MAX_COMMANDS:
             raise ReplyError(ErrorCode.BAD_REQUEST)
-        if not request.parallel:
-            return BatchResult(replies=[await self._reply(each) for each in request.commands])
         room = asyncio.Semaphore(_PARALLEL)
 
         async def reply(command: Command) -> dict[str, Any]:
             async with room:
-                return await self._reply(command)
+                done = await self._reply(command)
+                await asyncio.sleep(0)  # as between the parts of a broadcast
+                return done
 
+        if not request.parallel:
+            return BatchResult(replies=[await reply(each) for each in request.commands])
         return BatchResult(replies=await asyncio.gather(*map(reply, request.commands)))
 
     async def _reply(self, command: Command) -> dict[str, Any]:

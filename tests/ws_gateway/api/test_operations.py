@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -335,6 +336,26 @@ class TestBatch:
         assert kinds == errors
         assert [reply["error"]["code"] for reply in replies[1:4]] == [102, 107, 107]
         assert replies[0]["publish"]["offset"] == 1
+
+    @pytest.mark.parametrize("parallel", [False, True])
+    async def test_a_large_one_leaves_turns_to_others(self, api: API, parallel: bool) -> None:
+        """Each of its commands may have thousands of subscribers here."""
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        commands = tuple(Command(publish=publish("room:1")) for _ in range(1000))
+        done = await ask(api, BatchRequest(commands=commands, parallel=parallel))
+        counting.cancel()
+        await asyncio.gather(counting, return_exceptions=True)
+
+        assert done["replies"] == [{"publish": {}}] * 1000
+        assert turns >= 1000 // 64
 
     async def test_a_batch_of_none_or_too_many_is_refused(self, api: API) -> None:
         """107."""
