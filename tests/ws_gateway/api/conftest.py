@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -44,6 +46,22 @@ class API:
         self.cluster = cluster
         self.operations = Operations(gateway.node, cluster)
         self.perform = self.operations.perform
+
+
+@contextlib.asynccontextmanager
+async def counted_turns() -> AsyncIterator[list[None]]:
+    """Count how often the loop turns meanwhile: the length of what is yielded."""
+    turns: list[None] = []
+
+    async def count() -> None:
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    yield turns
+    counting.cancel()
+    await asyncio.gather(counting, return_exceptions=True)
 
 
 @pytest.fixture

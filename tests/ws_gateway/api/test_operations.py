@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 from msgspec import Raw
 
-from tests.ws_gateway.api.conftest import API
+from tests.ws_gateway.api.conftest import API, counted_turns
 from tests.ws_gateway.conftest import WALL_TIME, raw
 from ws_gateway.api.messages import (
     BatchRequest,
@@ -340,22 +339,13 @@ class TestBatch:
     @pytest.mark.parametrize("parallel", [False, True])
     async def test_a_large_one_leaves_turns_to_others(self, api: API, parallel: bool) -> None:
         """Each of its commands may have thousands of subscribers here."""
-        turns = 0
-
-        async def count() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
-        counting = asyncio.create_task(count())
         commands = tuple(Command(publish=publish("room:1")) for _ in range(1000))
-        done = await ask(api, BatchRequest(commands=commands, parallel=parallel))
-        counting.cancel()
-        await asyncio.gather(counting, return_exceptions=True)
+
+        async with counted_turns() as turns:
+            done = await ask(api, BatchRequest(commands=commands, parallel=parallel))
 
         assert done["replies"] == [{"publish": {}}] * 1000
-        assert turns >= 1000 // 64
+        assert len(turns) >= 1000 // 64
 
     async def test_a_batch_of_none_or_too_many_is_refused(self, api: API) -> None:
         """107."""

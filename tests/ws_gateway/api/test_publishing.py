@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from tests.ws_gateway.api.conftest import API
+from tests.ws_gateway.api.conftest import API, counted_turns
 from tests.ws_gateway.conftest import Peer
 from ws_gateway.api.messages import BroadcastRequest, PublishRequest
 from ws_gateway.api.publishing import Publisher, read_base64, read_shown
@@ -186,23 +185,14 @@ async def test_a_broadcast_answers_for_each_channel_in_order(publisher: Publishe
 
 async def test_a_large_broadcast_leaves_turns_to_others(publisher: Publisher) -> None:
     """Ten thousand channels, and the loop turns meanwhile."""
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    counting = asyncio.create_task(count())
     channels = tuple(f"room:{number}" for number in range(10_000))
-    done = await publisher.broadcast(BroadcastRequest(channels=channels, data=Raw(b"1")))
-    counting.cancel()
-    await asyncio.gather(counting, return_exceptions=True)
+
+    async with counted_turns() as turns:
+        done = await publisher.broadcast(BroadcastRequest(channels=channels, data=Raw(b"1")))
 
     assert len(done.responses) == 10_000
     assert all(one.error is None for one in done.responses)
-    assert turns > 70
+    assert len(turns) > 70
 
 
 def test_what_is_shown_is_json() -> None:
