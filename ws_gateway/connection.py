@@ -69,6 +69,7 @@ from ws_gateway.writer import SlowReason, Writer
 logger = logging.getLogger(__name__)
 
 _CLOSED_BY_CLIENT = 3000  # the protocol's number for it, which is never sent
+_OWN_CODES = frozenset(map(int, DisconnectCode))
 _KEPT_MESSAGE_BYTES = 64  # what a waiting message costs beside its payload, which may be empty
 _TURN_SECONDS = 0.005  # hundreds of usual commands; two or three of the longest answers
 _GO_ON = Verdict.GO_ON
@@ -325,7 +326,7 @@ class Connection(Writer):
             if self._user_bucket is not None:
                 self.node.paces.leave(session.credentials.user)
                 self._user_bucket = None
-        self.node.metrics.disconnects[code] += 1
+        self.node.metrics.disconnects[_label(int(code))] += 1
         lasted = self.node.loop.time() - self.opened
         self.node.metrics.connection_seconds.observe(lasted)
         self.node.closes.note(
@@ -747,6 +748,14 @@ class DeflatingConnection(Connection):
     @override
     def send(self, frame: bytes) -> None:
         super().send(self.node.deflater.shrink(frame))
+
+
+def _label(code: int) -> int:
+    """Say as which close code an end is counted."""
+    # A backend may choose any of two thousand, and each label is a time series.
+    if code <= _CLOSED_BY_CLIENT or code in _OWN_CODES:
+        return code
+    return int(DisconnectCode.FORCE_DISCONNECT)
 
 
 def _set(done: asyncio.Future[None]) -> None:

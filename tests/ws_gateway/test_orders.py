@@ -81,6 +81,17 @@ class TestDisconnect:
         assert [peer.transport.closed for peer in (*mine, waiting)] == [(4321, "go away")] * 4
         assert other.closed is None
 
+    async def test_a_code_of_the_backend_s_own_is_no_label_of_its_own(
+        self, gateway: Gateway, orders: Orders, alice: Credentials
+    ) -> None:
+        """There are two thousand of them; who asks why is told the very code."""
+        for code in (4321, 4999, 3005):
+            await gateway.connect(alice)
+            await orders.perform(Disconnect(target=ALICE, code=code, reason="go away"))
+
+        assert gateway.node.metrics.disconnects == {3503: 2, 3005: 1}
+        assert len(await ask(orders, ListCloses(user="alice", code=4999, limit=9))) == 1
+
     async def test_one_connection_or_all_but_some(
         self, gateway: Gateway, orders: Orders, alice: Credentials
     ) -> None:
