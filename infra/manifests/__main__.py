@@ -11,7 +11,7 @@ from infra.manifests import build, checks, front, schemas
 from infra.manifests.exceptions import ManifestError
 
 EXIT_WRONG = 1
-_STYLED = ("k8s", "nginx/kustomization.yaml", "infra/demo/kustomization.yaml")
+_STYLED = ("k8s", "infra/compose", "nginx/kustomization.yaml", "infra/demo/kustomization.yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
