@@ -152,9 +152,16 @@ def upstreams_are_services(build: Documents) -> Iterator[str]:
         if name.startswith("nginx-generated"):
             for text in document["data"].values():
                 found |= set(re.findall(r"^server (\S+)", text, re.MULTILINE))
-    for address in sorted(found - services):
+    # nginx' own resolver wants the whole name of the cluster's DNS.
+    short = {re.sub(r"\.[\w-]+\.svc\.cluster\.local:", ":", address) for address in found}
+    for address in sorted(short - services):
         yield f"nginx: there is no Service {address}"
-    served = {address.partition(":")[0] for address in found}
+    known = build.of("Service")
+    served = {
+        workload.name
+        for name in {address.partition(":")[0] for address in short} & known.keys()
+        for workload in build.selected(known[name]["spec"]["selector"])
+    }
     if served != {to for who, to in ARROWS if who == "nginx"}:
         yield f"nginx: its upstreams are {', '.join(sorted(served))}"
 
