@@ -135,7 +135,7 @@ format: $(VENV)/stamp-dev ## rewrite to the house style
 	$(BIN)/ruff format .
 
 proto: $(VENV)/stamp-dev ## generate the Protobuf messages of the client protocol
-	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. ws_gateway/protocol/client.proto
+	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. ws_gateway/protocol/client.proto ws_gateway/fallbacks/emulation.proto
 
 docs: $(VENV)/stamp-dev ## write the generated pages of docs/
 	PYTHONPATH=. $(BIN)/python docs/generate.py

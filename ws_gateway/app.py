@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 
 from fastapi import FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -29,6 +31,8 @@ from ws_gateway.control.cluster import Cluster
 from ws_gateway.control.memory import MemoryBus
 from ws_gateway.control.redis import RedisBus
 from ws_gateway.exceptions import ConfigurationError
+from ws_gateway.fallbacks.emulation import Emulation
+from ws_gateway.fallbacks.redis_relay import RedisRelay
 from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.hooks import Hooks, load_hooks
 from ws_gateway.loop_lag import INTERVAL_SECONDS, LoopLag
@@ -45,8 +49,20 @@ from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
 from ws_gateway.revocations.stream import StreamReader
-from ws_gateway.routes import api, asyncapi, connections, health, page, websocket
-from ws_gateway.routes.websocket import HandshakeClock
+from ws_gateway.routes import (
+    api,
+    asyncapi,
+    connections,
+    emulation,
+    health,
+    http_stream,
+    page,
+    sse,
+    websocket,
+)
+from ws_gateway.routes.cross_origin import CrossOrigin
+from ws_gateway.routes.door import Door
+from ws_gateway.routes.handshake_clock import HandshakeClock, elapsed
 from ws_gateway.session import SessionLimits
 from ws_gateway.settings import PREFIX, REDIS, Settings
 from ws_gateway.streams import StreamLimits
@@ -93,6 +109,7 @@ class Gateway:
         api: What the server API does, and how long that took.
         revocations: The logs that are followed, by issuer.
         connection_limit: How many connections may be open.
+        emulation: The connections without WebSockets; None where there may be none.
     """
 
     settings: Settings
@@ -104,6 +121,7 @@ class Gateway:
     api: ServerAPI
     revocations: Mapping[str, RevocationLog]
     connection_limit: int
+    emulation: Emulation | None = None
 
     def conditions(self) -> dict[str, bool]:
         """Say what readiness depends on."""
@@ -180,6 +198,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             pong_timeout=settings.pong_timeout,
             expiry_grace=settings.expiry_grace_seconds,
             max_channels=settings.max_channels,
+            max_age=settings.max_connection_age or inf,
         ),
         write_limits=WriteLimits(
             max_queue_bytes=settings.max_queue_bytes, max_stall_seconds=settings.max_stall_seconds
@@ -194,6 +213,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         max_message_bytes=settings.max_message_bytes,
         command_rate=Rate(settings.commands_per_second, settings.commands_burst),
         user_command_rate=Rate(settings.user_commands_per_second, settings.user_commands_burst),
+        compression_min_bytes=settings.compression_min_bytes,
         version=f"drawbridge {__version__}",
         loop=asyncio.get_running_loop(),
         revoked=verifier.revoked,
@@ -232,21 +252,35 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         limit=settings.max_unauthenticated,
         limit_per_address=settings.max_unauthenticated_per_address,
     )
+    emulated = _make_emulation(settings, node, broker, metrics)
     await node.start()
     await cluster.start()
     lag.start()
+    if emulated is not None:
+        await emulated.start()
     work = [asyncio.create_task(follower.run()) for follower in followers]
     work.append(asyncio.create_task(_load_keys(verifier)))
     if settings.insecure:
         work.append(asyncio.create_task(_warn()))
     try:
         yield Gateway(
-            settings, node, verifier, metrics, unauthenticated, cluster, server_api, logs, limit
+            settings,
+            node,
+            verifier,
+            metrics,
+            unauthenticated,
+            cluster,
+            server_api,
+            logs,
+            limit,
+            emulated,
         )
     finally:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
+        if emulated is not None:
+            await emulated.stop()
         await cluster.stop()
         await node.stop()
         lag.stop()
@@ -310,6 +344,41 @@ def _count_api(metrics: Metrics, server_api: ServerAPI, cluster: Cluster) -> Non
         ),
     ):
         metrics.counter(name, text, read)
+
+
+def _make_emulation(
+    settings: Settings, node: Node, broker: Broker, metrics: Metrics
+) -> Emulation | None:
+    if not (settings.http_stream or settings.sse):
+        return None
+    relay = None
+    if settings.redis_url is not None and isinstance(broker, RedisBroker):
+        url = settings.redis_url.get_secret_value()
+        relay = over_redis = RedisRelay(Endpoint(url), commands=broker.commands)
+        metrics.counter(
+            "gateway_emulation_malformed",
+            "Messages between gateways that were dropped.",
+            lambda: over_redis.malformed,
+        )
+    made = Emulation(node.id, relay)
+    metrics.gauge_by(
+        "gateway_fallback_connections",
+        "Open connections without WebSockets.",
+        "transport",
+        lambda: made.sessions.kinds,
+    )
+    return made
+
+
+def _count_compression(metrics: Metrics, node: Node) -> None:
+    metrics.counter(
+        "gateway_compression_input_bytes",
+        "Bytes of messages that were compressed, each once for all who read it.",
+        lambda: node.deflater.bytes_in,
+    )
+    metrics.counter(
+        "gateway_compression_output_bytes", "To how many.", lambda: node.deflater.bytes_out
+    )
 
 
 def _load_hooks(settings: Settings) -> Hooks | None:
@@ -403,14 +472,17 @@ def create_app(gateway: Gateway) -> FastAPI:
     """Make the application for clients."""
     app = FastAPI(title="Drawbridge gateway", version=__version__, openapi_url=None)
     app.state.verifier = gateway.verifier
+    door = Door(gateway.node, gateway.unauthenticated, connection_limit=gateway.connection_limit)
+    query_token = gateway.settings.query_token
     app.include_router(
         websocket.create_router(
-            node=gateway.node,
-            unauthenticated=gateway.unauthenticated,
-            connection_limit=gateway.connection_limit,
-            query_token=gateway.settings.query_token,
+            door=door, query_token=query_token, deflate=gateway.settings.compression
         )
     )
+    if gateway.settings.compression:
+        _count_compression(gateway.metrics, gateway.node)
+    if gateway.emulation is not None:
+        _include_fallbacks(app, gateway, door, gateway.emulation)
     app.include_router(page.create_router())
     if gateway.settings.api_public:
         _include_api(app, gateway)
@@ -424,6 +496,33 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     app.add_middleware(HandshakeClock)
     return app
+
+
+def _include_fallbacks(app: FastAPI, gateway: Gateway, door: Door, emulated: Emulation) -> None:
+    settings, origins = gateway.settings, gateway.verifier.origins
+    outcomes: Counter[tuple[str]] = Counter()
+    methods: dict[str, Sequence[str]] = {emulation.PATH: emulation.METHODS}
+    for kind, wanted in ((http_stream, settings.http_stream), (sse, settings.sse)):
+        if wanted:
+            methods[kind.PATH] = kind.METHODS
+            app.include_router(
+                kind.create_router(door=door, emulation=emulated, query_token=settings.query_token)
+            )
+    app.include_router(
+        emulation.create_router(
+            emulation=emulated,
+            origins=origins,
+            max_bytes=settings.max_message_bytes,
+            outcomes=outcomes,
+        )
+    )
+    app.add_middleware(CrossOrigin, methods=methods, origins=origins)
+    gateway.metrics.family(
+        "gateway_emulation_requests",
+        "Requests that brought commands, by their outcome.",
+        ("result",),
+        outcomes,
+    )
 
 
 def create_internal_app(gateway: Gateway) -> FastAPI:
@@ -454,7 +553,8 @@ def create_standalone_app(settings: Settings | None = None) -> FastAPI:
     """Make an application that opens its own gateway, for any ASGI server.
 
     Without the protocol classes of ``ws_gateway.server`` it serves the same protocol over plain
-    ASGI, slower and without WebSocket pings of its own.
+    ASGI, slower and without WebSocket pings of its own. That server owns the signals, and most
+    cut the sockets before they say so: ``app.state.gateway.node.drain`` is for whoever stops it.
 
     Raises:
         ConfigurationError: A setting is wrong, or not for every server.
@@ -486,9 +586,9 @@ class _RefusalCounter:
     async def __call__(self, connection: HTTPConnection, error: Exception) -> PlainTextResponse:
         if not isinstance(error, HTTPException):
             raise TypeError("registered for HTTPException only") from error
-        if connection.scope["type"] == "websocket":
+        if connection.scope["type"] == "websocket" or connection.scope["path"] in _HANDSHAKES:
             self._metrics.handshakes.labels(_RESULTS.get(error.status_code, "error")).inc()
-            self._metrics.handshake_seconds.observe(websocket.elapsed(connection.scope))
+            self._metrics.handshake_seconds.observe(elapsed(connection.scope))
             reason = getattr(error.__cause__ and error.__cause__.__cause__, "reason", "")
             logger.info(
                 "handshake refused",
@@ -502,10 +602,13 @@ class _RefusalCounter:
         return PlainTextResponse(error.detail, error.status_code, error.headers)
 
 
+_HANDSHAKES = {http_stream.PATH, sse.PATH}
 _RESULTS = {
     400: "bad_request",
     401: "unauthorized",
     403: "forbidden",
+    405: "bad_request",
+    413: "bad_request",
     429: "rate_limited",
     503: "over_capacity",
 }

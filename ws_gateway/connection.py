@@ -88,6 +88,8 @@ class Connection(Writer):
         token_allowed: Whether ``connect`` may bring a token.
         guest_allowed: Whether it may be a guest, where guests are allowed; not with a bad cookie.
         frame_pings: The client asked for WebSocket pings.
+        emulated: The id by which requests of its own kind bring the client's commands, where the
+            transport carries only what the server says; empty where it carries both.
         authenticated: Called once, when it is known who this is or when the connection ends
             without that.
         address: The peer's, for the operator.
@@ -104,6 +106,7 @@ class Connection(Writer):
         "_attached",
         "_authenticated",
         "_bucket",
+        "_emulated",
         "_inbox",
         "_inbox_bytes",
         "_task",
@@ -129,6 +132,7 @@ class Connection(Writer):
         token_allowed: bool = True,
         guest_allowed: bool = True,
         frame_pings: bool = False,
+        emulated: str = "",
         authenticated: Callable[[], None] | None = None,
         address: str = "",
     ) -> None:
@@ -150,6 +154,7 @@ class Connection(Writer):
             guest_allowed=guest_allowed and node.guests,
             frame_pings=frame_pings,
             pings_seen=transport.frame_pings,
+            repeats=bool(emulated),
         )
         self.opened = now
         self._attached = False
@@ -157,6 +162,7 @@ class Connection(Writer):
         self._bucket = node.command_rate.bucket()
         self._user_bucket: Bucket | None = None
         self._authenticated = authenticated
+        self._emulated = emulated
         self._task: asyncio.Task[None] | None = None
         self._turn_ends = 0.0
         self._inbox: deque[bytes] | None = None
@@ -178,7 +184,7 @@ class Connection(Writer):
         self.node.metrics.bytes_received += len(payload)
         if binary != self.codec.binary:
             self.disconnect(DisconnectCode.BAD_REQUEST, "wrong kind of message")
-        elif self._busy:
+        elif self.busy:
             self._keep(payload)
         else:
             self._process(payload)
@@ -358,7 +364,7 @@ class Connection(Writer):
 
     def _performed(self, _task: asyncio.Task[None]) -> None:
         self._task = None
-        while self._inbox and not self._busy and not self.closed:
+        while self._inbox and not self.busy and not self.closed:
             payload = self._inbox.popleft()
             self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
             self._process(payload)
@@ -366,7 +372,8 @@ class Connection(Writer):
             self.transport.resume_reading()
 
     @property
-    def _busy(self) -> bool:
+    def busy(self) -> bool:
+        """Whether a command is being performed."""
         return self._task is not None
 
     async def perform(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -552,6 +559,7 @@ class Connection(Writer):
             subs={name: self._with_grant(name, result) for name, result in results.items()} or None,
             ping=whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
             pong=session.pings,
+            session=self._emulated,
             node=node.id,
         )
 
@@ -705,6 +713,16 @@ class Connection(Writer):
             expires=expires,
             ttl=whole_seconds(lifetime) if expires else 0,
         )
+
+
+class DeflatingConnection(Connection):
+    """One whose client reads compressed messages."""
+
+    __slots__ = ()
+
+    @override
+    def send(self, frame: bytes) -> None:
+        super().send(self.node.deflater.shrink(frame))
 
 
 def _kind(result: SubscribeResult) -> SubscriptionKind:

@@ -4,7 +4,8 @@ A *frame* in this package is what a server writes: one whole, final, unmasked fr
 It is built once per publication and shared by every subscriber; several are joined into one
 write. Transports that cannot write frames (plain ASGI) take them apart with :func:`split`.
 
-No extension is negotiated, so a set RSV bit is a protocol error.
+No extension is negotiated but permessage-deflate (RFC 7692), where it is switched on. So a set RSV
+bit is a protocol error, except the first one of a message that may be compressed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 
 from ws_gateway.codes import DisconnectCode
 from ws_gateway.exceptions import Disconnect
+from ws_gateway.inflate import inflate
 
 try:
     from websockets.speedups import apply_mask
@@ -21,6 +23,9 @@ except ImportError:  # a platform without the compiled extension
     from websockets.utils import apply_mask
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+
+COMPRESSED = 0x40
+"""Added to an opcode: the message is compressed (RSV1, RFC 7692 section 6)."""
 
 _FIN = 0x80
 _MASKED = 0x80
@@ -30,7 +35,7 @@ _MAX_REASON = 123
 _LENGTH_16, _LENGTH_64 = 126, 127
 _SHORT_HEADERS = {
     opcode: [bytes((_FIN | opcode, length)) for length in range(_LENGTH_16)]
-    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+    for opcode in (TEXT, BINARY, CLOSE, PING, PONG, TEXT | COMPRESSED, BINARY | COMPRESSED)
 }
 _MASK_SIZE = 4
 # Section 7.4: 1004-1006 and 1015 are never sent, 1016-2999 are not defined.
@@ -94,17 +99,20 @@ class FrameParser:
     """Turns a client's byte stream into messages and control frames.
 
     Args:
-        max_message_bytes: Limit of one message, summed over its fragments.
+        max_message_bytes: Limit of one message, summed over its fragments, and of what it is
+            inflated to.
+        inflates: Messages may be compressed.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_max", "_needed", "_opcode")
+    __slots__ = ("_buffer", "_fragments", "_inflates", "_max", "_needed", "_opcode")
 
-    def __init__(self, max_message_bytes: int) -> None:
+    def __init__(self, max_message_bytes: int, *, inflates: bool = False) -> None:
         self._max = max_message_bytes
         self._buffer: bytearray | None = None  # the beginning of an incomplete frame
         self._needed = 0  # bytes the buffer must hold before parsing is worth trying again
         self._fragments: bytearray | None = None
         self._opcode = CONTINUATION  # of the fragmented message, CONTINUATION if there is none
+        self._inflates = inflates
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (opcode, payload) for each message or control frame that ``data`` completes.
@@ -113,7 +121,7 @@ class FrameParser:
 
         Raises:
             Disconnect: 1002 for what RFC 6455 section 5 forbids, 1009 as soon as a length above
-                the limit is announced. What came before it has been yielded.
+                the limit is announced, or inflated to. What came before it has been yielded.
         """
         if self._buffer is not None:
             self._buffer += data
@@ -147,8 +155,10 @@ class FrameParser:
             payload = apply_mask(data[body : body + length], data[body - _MASK_SIZE : body])
             start = body + length
             if opcode >= CLOSE or (first & _FIN and opcode):
-                yield opcode, payload
-            elif message := self._collect(opcode, payload, final=bool(first & _FIN)):
+                yield opcode, inflate(payload, self._max) if first & COMPRESSED else payload
+            elif message := self._collect(
+                first & (COMPRESSED | 0x0F), payload, final=bool(first & _FIN)
+            ):
                 yield message
 
     def _keep(self, data: bytes, start: int, needed: int) -> None:
@@ -157,7 +167,9 @@ class FrameParser:
 
     def _check_header(self, first: int, second: int) -> None:
         opcode = first & 0x0F
-        if first & _RSV:
+        if first & _RSV and not (
+            self._inflates and first & _RSV == COMPRESSED and opcode in (TEXT, BINARY)
+        ):
             raise Disconnect(DisconnectCode.PROTOCOL_ERROR, "reserved bit")
         if not second & _MASKED:
             raise Disconnect(DisconnectCode.PROTOCOL_ERROR, "unmasked frame")
@@ -184,6 +196,8 @@ class FrameParser:
         self._fragments += payload
         if not final:
             return None
-        message = self._opcode, bytes(self._fragments)
+        opcode, message = self._opcode, bytes(self._fragments)
         self._opcode, self._fragments = CONTINUATION, None
-        return message
+        if opcode & COMPRESSED:
+            return opcode & 0x0F, inflate(message, self._max)
+        return opcode, message

@@ -30,7 +30,10 @@ __all__ = [
     "Source",
     "challenge",
     "check_origins",
+    "page_of",
+    "query_values",
     "read_handshake",
+    "read_origin",
     "read_request",
 ]
 
@@ -47,6 +50,7 @@ _REALM = "drawbridge"
 _BEARER_PREFIX = "bearer."
 _QUERY_TOKEN = "access_token"  # noqa: S105  # RFC 6750 section 2.3: a parameter's name
 _MAX_QUERY_FIELDS = 64
+_OWN_PAGE = "same-origin"
 
 # RFC 9110 section 5.6.2.
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -205,6 +209,42 @@ def read_request(
         token, bad_cookie = _read_cookie(found[b"cookie"], usable=usable)
         source = Source.NONE if token is None else Source.COOKIE
     return Offer(subprotocol=None, token=token, source=source, bad_cookie=bad_cookie)
+
+
+def read_origin(headers: Headers, *, origins: Collection[str]) -> str | None:
+    """Return the origin of a request, None if the client named none.
+
+    Raises:
+        HandshakeRejected: 403 for one that is not allowed, 400 for two.
+    """
+    return _check_origin(_collect(headers)[b"origin"], origins)
+
+
+def page_of(headers: Headers) -> str | None:
+    """Name the page that a request comes from, so that two of one page are known as such.
+
+    A page's GET to its own origin has no ``Origin``, and its POST has; of both the browser says
+    ``Sec-Fetch-Site`` (Fetch Metadata), which no page can set.
+
+    Returns:
+        None where it is no browser's, or nothing tells.
+    """
+    origin = None
+    for name, value in headers:
+        if name == b"sec-fetch-site" and value == b"same-origin":
+            return _OWN_PAGE
+        if name == b"origin":
+            origin = value.decode("latin-1").strip(" \t")
+    return origin
+
+
+def query_values(query_string: bytes, name: str) -> list[str]:
+    """Return the values of one parameter of a URL's query.
+
+    Raises:
+        HandshakeRejected: 400 for too many parameters.
+    """
+    return [value for found, value in _read_query(query_string) if found == name]
 
 
 def _collect(headers: Headers) -> dict[bytes, list[str]]:

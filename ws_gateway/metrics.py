@@ -109,12 +109,13 @@ class Metrics:
         self.bytes_received = 0
         self.bytes_sent: Callable[[], int] = lambda: 0
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.gauges_by_label: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
         self.counters: dict[str, tuple[str, Callable[[], float]]] = {}
         self.histograms: dict[str, tuple[str, Mapping[str, Buckets], str]] = {}
         self.families: dict[str, tuple[str, Sequence[str], Mapping[tuple[Any, ...], int]]] = {}
         self.handshakes = CounterMetric(
             "gateway_handshakes",
-            "WebSocket handshakes by their outcome.",
+            "Handshakes of all transports by their outcome.",
             ["result"],
             registry=registry,
         )
@@ -159,6 +160,12 @@ class Metrics:
         """Add a counter that is read when it is scraped; ``_total`` is appended to its name."""
         self.counters[name] = text, read
 
+    def gauge_by(
+        self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Add a gauge with one label, whose values are bounded."""
+        self.gauges_by_label[name] = text, label, read
+
     def family(
         self,
         name: str,
@@ -193,6 +200,11 @@ class Metrics:
                 buckets, total = part.read()
                 histogram.add_metric([part_of] if label else [], buckets, total)
             yield histogram
+        for name, (text, label, values_now) in self.gauges_by_label.items():
+            gauge = GaugeMetricFamily(name, text, labels=[label])
+            for label_value, number in values_now().items():
+                gauge.add_metric([label_value], number)
+            yield gauge
         for name, (text, labels, numbers) in self.families.items():
             family = CounterMetricFamily(name, text, labels=labels)
             for values, count in numbers.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -22,7 +21,9 @@ from ws_gateway.channels import Channel, ChannelOptions, Channels
 from ws_gateway.closes import Closes
 from ws_gateway.codes import DisconnectCode, ErrorCode
 from ws_gateway.credentials import Credentials, SubscriptionGrant
+from ws_gateway.deflater import Deflater
 from ws_gateway.delivery import Delivery
+from ws_gateway.drain import Leaving, drain
 from ws_gateway.eviction import Evictable, Eviction
 from ws_gateway.exceptions import (
     BrokerUnavailable,
@@ -59,7 +60,6 @@ from ws_gateway.writer import Flusher, WriteLimits
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_STEPS_PER_SECOND = 20
 _STREAM_LIMITS = StreamLimits()
 _SUBSCRIBED = SubscribeResult()
 _LAST_NEWS_SECONDS = 5.0
@@ -81,7 +81,7 @@ class _Plan(NamedTuple):
     told: Delivery
 
 
-class Member(Subscriber, Evictable, Protocol):
+class Member(Subscriber, Evictable, Leaving, Protocol):
     """A connection, as far as the node knows it."""
 
     client: str
@@ -117,11 +117,13 @@ class Node:
         version: Told to clients.
         loop: The process's event loop.
         clock: Wall-clock seconds, for what tokens say.
+        compression_min_bytes: Smaller messages are never compressed.
         revoked: Says by what credentials that were verified before are denied now.
 
     Attributes:
         id: The node's name, in the connect reply.
         users: The connections of each user.
+        deflater: Compresses for connections that can read it.
         closes: The connections that ended last.
     """
 
@@ -147,6 +149,7 @@ class Node:
         stream_limits: StreamLimits = _STREAM_LIMITS,
         presence_limit: int = 1000,
         tells_last_seen: bool = False,
+        compression_min_bytes: int = 0,
         revoked: Callable[[Credentials], Kind | None] = _none_revoked,
     ) -> None:
         self.id = str(uuid.uuid4())
@@ -180,6 +183,7 @@ class Node:
             limits=stream_limits,
         )
         self.attendance = Attendance(presence=presence, broker=broker, loop=loop)
+        self.deflater = Deflater(compression_min_bytes)
         self.closes = Closes()
         self.draining = False
         self._delivery_times = delivery_times
@@ -327,18 +331,14 @@ class Node:
         """Refuse new connections, and ask the open ones to come back elsewhere (3001).
 
         Args:
-            seconds: Over how long, in even batches; 0 for all at once.
+            seconds: Over how long; 0 for all at once.
             hurry: When set, the rest goes at once.
         """
-        self.draining = True
+        if not self.draining:
+            self.draining = True
+            logger.info("draining", extra={"connections": len(self._members), "seconds": seconds})
         members = list(self._members.values())
-        random.shuffle(members)  # neighbours in time tend to be neighbours in channels
-        batch = max(1, -(-len(members) // max(1, int(seconds * _DRAIN_STEPS_PER_SECOND))))
-        for start in range(0, len(members), batch):
-            for member in members[start : start + batch]:
-                member.disconnect(DisconnectCode.SHUTDOWN)
-            if seconds and not (hurry is not None and hurry.is_set()):
-                await _pause(1 / _DRAIN_STEPS_PER_SECOND, hurry)
+        await drain(members, seconds=seconds, clock=self.loop.time, hurry=hurry)
 
     @property
     def guests(self) -> bool:
@@ -919,13 +919,3 @@ def _read_json(data: Raw, *, only_objects: bool = False) -> Raw:
     if checked is None:
         raise ReplyError(ErrorCode.BAD_REQUEST)
     return checked
-
-
-async def _pause(seconds: float, hurry: asyncio.Event | None) -> None:
-    if hurry is None:
-        await asyncio.sleep(seconds)
-        return
-    try:
-        await asyncio.wait_for(hurry.wait(), seconds)
-    except TimeoutError:
-        return

@@ -28,6 +28,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from ws_gateway import extensions
 from ws_gateway.deadlines import Deadlines, Expiring
 from ws_gateway.frames import FrameParser
 from ws_gateway.sockets import OpenConnection, Socket
@@ -35,12 +36,15 @@ from ws_gateway.sockets import OpenConnection, Socket
 logger = logging.getLogger(__name__)
 
 TAKE_OVER = "drawbridge.take_over"
-"""The ASGI scope extension: ``take_over(open_connection, subprotocol, max_message_bytes)``.
+"""The ASGI scope extension ``take_over(open_connection, subprotocol, max_message_bytes, deflate)``.
 
 A WebSocket route calls it instead of accepting. It answers 101, makes the connection by
 ``open_connection(transport)`` and returns True; from then on the route has nothing to do with
 it. If the client has gone meanwhile, it does nothing and returns False.
 """
+
+CUT = "drawbridge.cut"
+"""The ASGI scope extension of plain requests: ``cut()`` ends the socket without any waiting."""
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 100
@@ -139,6 +143,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {CUT: self.transport.abort}  # type: ignore[dict-item]  # as any server may
         self._in_head = True
         self._deadlines.start(self)
 
@@ -348,7 +353,11 @@ class Handshake(asyncio.Protocol):
             self._transport.close()
 
     def _take_over(
-        self, open_connection: OpenConnection, subprotocol: str | None, max_message_bytes: int
+        self,
+        open_connection: OpenConnection,
+        subprotocol: str | None,
+        max_message_bytes: int,
+        deflate: bool = False,
     ) -> bool:
         transport = self._transport
         if self._answered or transport is None or transport.is_closing():
@@ -365,10 +374,14 @@ class Handshake(asyncio.Protocol):
         ]
         if subprotocol is not None:
             head.append(b"sec-websocket-protocol: " + subprotocol.encode())
+        agreed = self._agree_to_deflate() if deflate else None
+        if agreed is not None:
+            head.append(b"sec-websocket-extensions: " + agreed.encode())
         transport.write(b"\r\n".join([*head, b"", b""]))
         socket = Socket(
             transport,
-            FrameParser(max_message_bytes),
+            FrameParser(max_message_bytes, inflates=agreed is not None),
+            deflates=agreed is not None,
             closing=closing_sockets(self._state),
             lingering=_lingering(self._state),
         )
@@ -379,6 +392,10 @@ class Handshake(asyncio.Protocol):
         if self._early:
             socket.data_received(bytes(self._early))
         return True
+
+    def _agree_to_deflate(self) -> str | None:
+        values = _values(self._scope, b"sec-websocket-extensions")
+        return extensions.agree(value.decode("latin-1") for value in values)
 
     @override
     def data_received(self, data: bytes) -> None:

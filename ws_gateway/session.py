@@ -45,9 +45,12 @@ from ws_gateway.protocol.messages import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
+from ws_gateway.repeats import Repeats
 from ws_gateway.subscription_grants import SubscriptionGrants
 
 _SILENT_PINGS = 3  # a bare peer that answers none of so many is gone
+# Those that came together after a restart must not all come back together.
+_AGE_SPREAD = 0.2
 _MAX_OFFSET = 2**64 - 1
 _DELTA_TYPES = {"", "fossil"}
 
@@ -92,6 +95,7 @@ class SessionLimits:
         pong_timeout: For the answer to one; less than the interval.
         expiry_grace: For a refresh after the ``exp`` of a token, or of a subscription's.
         max_channels: Subscriptions of one connection.
+        max_age: Of a connection, which then has to come back; infinite where it may stay.
     """
 
     connect_timeout: float = 10
@@ -99,6 +103,7 @@ class SessionLimits:
     pong_timeout: float = 8
     expiry_grace: float = 25
     max_channels: int = 128
+    max_age: float = inf
 
 
 class Session:
@@ -107,7 +112,7 @@ class Session:
     Args:
         limits: The process's.
         now: The time of the handshake.
-        jitter: A random number in [0, 1) that spreads the first ping.
+        jitter: A random number in [0, 1) that spreads the first ping and the maximum age.
         credentials: Whom the handshake authenticated, if it did.
         lifetime: Seconds until those expire.
         token_allowed: Whether ``connect`` may bring a token: not after one in the handshake's
@@ -116,6 +121,8 @@ class Session:
         frame_pings: The client asked for WebSocket pings instead of the protocol's.
         pings_seen: The transport can send WebSocket pings and see the pongs; where it cannot,
             whatever carries it must watch the peer itself.
+        repeats: The transport may bring a command twice, and out of order; each is then carried
+            out once, and a pong that nobody waits for is passed over.
 
     Attributes:
         round_trip: Seconds that the last ping of the protocol's own took to be answered, None
@@ -134,6 +141,7 @@ class Session:
         "_pings_seen",
         "_pong_by",
         "_refreshable",
+        "_repeats",
         "_seen",
         "_token_allowed",
         "channels",
@@ -154,6 +162,7 @@ class Session:
         guest_allowed: bool = False,
         frame_pings: bool = False,
         pings_seen: bool = True,
+        repeats: bool = False,
     ) -> None:
         self.state = State.OPENED
         self.credentials = credentials
@@ -167,6 +176,7 @@ class Session:
         self._frame_pings = frame_pings
         self._pings_seen = pings_seen
         self._refreshable = False
+        self._repeats = Repeats() if repeats else None
         self._closes = now + lifetime if credentials else inf
         self._next_ping = inf
         self._pong_by = inf
@@ -196,9 +206,14 @@ class Session:
     def deadline(self) -> float:
         """When :meth:`tick` must be called next."""
         if self.state in _BEFORE:
-            return min(self._begun + self._limits.connect_timeout, self._closes)
-        deadline = min(self._next_ping, self._pong_by, self._closes)
+            return min(self._begun + self._limits.connect_timeout, self._closes, self._too_old)
+        deadline = min(self._next_ping, self._pong_by, self._closes, self._too_old)
         return deadline if self._grants is None else min(deadline, self._grants.next_end)
+
+    @property
+    def _too_old(self) -> float:
+        """When the maximum age is reached; never later than the limit says."""
+        return self._begun + self._limits.max_age * (1 - _AGE_SPREAD * self._jitter)
 
     # What the client says
 
@@ -211,6 +226,8 @@ class Session:
         """
         self._seen = now
         request = command.request
+        if self._repeats is not None and command.id and self._repeats.note(command.id):
+            return None
         if self.state is State.FAILED:
             raise Disconnect(DisconnectCode.BAD_REQUEST, "command after a failed connect")
         if self.state is State.OPENED:
@@ -250,7 +267,9 @@ class Session:
         if self.state is State.BARE:
             return None
         if self._pong_by == inf:
-            raise Disconnect(DisconnectCode.BAD_REQUEST, "pong without a ping")
+            if self._repeats is None:
+                raise Disconnect(DisconnectCode.BAD_REQUEST, "pong without a ping")
+            return None
         self.round_trip = self._seen - self._pong_by + self._limits.pong_timeout
         self._pong_by = inf
         return None
@@ -385,11 +404,14 @@ class Session:
         """Say what is due at ``now``.
 
         Raises:
-            Disconnect: 3005 at the token's end, 3502 without a connect, 3012 without a sign of
-                life, 3006 at the end of a subscription that the server began.
+            Disconnect: 3005 at the token's end, 3011 at the maximum age, 3502 without a connect,
+                3012 without a sign of life, 3006 at the end of a subscription that the server
+                began.
         """
         if now >= self._closes:
             raise Disconnect(DisconnectCode.EXPIRED)
+        if now >= self._too_old:
+            raise Disconnect(DisconnectCode.FORCE_RECONNECT, "maximum age")
         if self.state in _BEFORE:
             if now < self._begun + self._limits.connect_timeout:
                 return None

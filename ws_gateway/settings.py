@@ -148,7 +148,15 @@ class Settings(BaseModel):
         api_timeout_seconds: How long it waits for the other gateways.
         trusted_proxies: Addresses and networks whose `X-Forwarded-For` is believed.
         query_token: Accept ``?access_token=``; every hop's log will hold tokens then.
-        drain_seconds: Over how long connections are asked to leave on SIGTERM.
+        http_stream: Serve `/connection/http_stream`, for clients that no WebSocket gets through to.
+        sse: Serve `/connection/sse`, for those that not even that does; browsers put a credential
+            into its URL.
+        compression: Agree to WebSocket clients' offers of permessage-deflate.
+        compression_min_bytes: Smaller messages are not compressed.
+        drain_seconds: Over how long connections are asked to leave (3001) on SIGTERM. A few take
+            less: never fewer than 20 a second are asked.
+        max_connection_age: Seconds after which a connection is asked to come back (3011), so that
+            new gateways get their share; 80 to 100 % of it, at random. 0 for no limit.
         connect_timeout_seconds: For a connection's first command.
         expiry_grace_seconds: For a refresh after a token's ``exp``.
         ping_interval: Seconds between pings.
@@ -208,7 +216,12 @@ class Settings(BaseModel):
     api_timeout_seconds: float = Field(default=2, gt=0, le=60)
     trusted_proxies: Networks = ()
     query_token: bool = False
+    http_stream: bool = False
+    sse: bool = False
+    compression: bool = False
+    compression_min_bytes: int = Field(default=512, ge=64, le=2**24)
     drain_seconds: float = Field(default=20, ge=0, le=3600)
+    max_connection_age: float = Field(default=0, ge=0, le=31_536_000)
     connect_timeout_seconds: Seconds = 10
     expiry_grace_seconds: float = Field(default=25, ge=0, le=3600)
     ping_interval: Seconds = 25

@@ -41,6 +41,7 @@ class Socket(asyncio.Protocol, Expiring):
         closing: Bounds the wait for the peer's close frame.
         lingering: Bounds how long we read on, unseeing, after a peer that broke the framing:
             closing with unread data would reset the connection, and lose our close frame.
+        deflates: The client reads compressed messages.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Socket(asyncio.Protocol, Expiring):
         "_receiver",
         "_stalled",
         "_transport",
+        "deflates",
         "write",
     )
 
@@ -64,7 +66,9 @@ class Socket(asyncio.Protocol, Expiring):
         *,
         closing: Deadlines,
         lingering: Deadlines,
+        deflates: bool = False,
     ) -> None:
+        self.deflates = deflates
         self._transport = transport
         # The event loop's own method: a delivery costs one call less (see Transport.write).
         self.write: Callable[[bytes], None] = transport.write

@@ -13,6 +13,9 @@ class Transport(Protocol):
     frame_pings: bool
     """Whether ping frames can be sent and pongs seen; plain ASGI can do neither."""
 
+    deflates: bool
+    """Whether messages may be compressed."""
+
     def write(self, data: bytes) -> None:
         """Send one or more whole frames; never blocks, never raises."""
 

@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker as BaseWorker
 from typing_extensions import override
@@ -32,8 +33,8 @@ from ws_gateway.settings import Settings
 
 # A worker that does not turn its loop for so long is replaced.
 STUCK_SECONDS = 30
-# What a worker may need after its drain: the servers' own end, and a margin.
-_FAREWELL_SECONDS = 10
+# What a worker may need after its drain: peers that do not answer, the servers' own end, a margin.
+_FAREWELL_SECONDS = 15
 _HEARTBEAT_SECONDS = 1.0
 
 
@@ -112,6 +113,16 @@ class _Master(Arbiter):  # type: ignore[misc]
     def stop(self, graceful: bool = True) -> None:
         self._stopping = True
         super().stop(graceful)
+
+    @override
+    def reap_workers(self) -> None:
+        try:
+            super().reap_workers()
+        except HaltServer:
+            # A second worker that cannot start, while the first one's failure ends the whole:
+            # gunicorn would leave the others behind, with a stack on standard error.
+            if not self._stopping:
+                raise
 
     @override
     def signal(self, sig: int, frame: Any) -> None:

@@ -160,6 +160,8 @@ def gateway_environment(
         "GATEWAY_HOOKS": "infra.demo.hooks:hooks",
         # What is printed at the start is to stay in sight.
         "GATEWAY_LOG_LEVEL": "WARNING",
+        # There is no other gateway to go to, and whoever stops it waits for its end.
+        "GATEWAY_DRAIN_SECONDS": "0",
     }
     return _above(environment, defaults, ws_gateway.settings.PREFIX)
 

@@ -30,6 +30,8 @@ from infra.stack.exceptions import StackError
 DEFAULT_GATEWAYS = 2
 MAX_GATEWAYS = 16
 AUTH_WORKERS = 2
+# Somebody waits for it, and the other gateways are a step away.
+DRAIN_SECONDS = 5
 # The highest of the ports stays a port.
 MAX_OFFSET = 56_000
 _DEFAULT_LOCAL = ".local"
@@ -213,6 +215,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         "GATEWAY_TRUSTED_PROXIES": _HOST,
         "GATEWAY_LOG_LEVEL": "INFO",
         "GATEWAY_REDIS_URL": redis_url,
+        "GATEWAY_DRAIN_SECONDS": str(DRAIN_SECONDS),
         **given,
     }
     for_gateway = gateway_environment(

@@ -369,6 +369,7 @@ def test_no_token_is_in_any_log(tmp_path: Path) -> None:
         for target in (
             f"/connection/websocket?access_token={token}",
             f"/connection/websocket?cf_connect={token}",
+            f"/connection/sse?cf_connect={token}",
             f"/{token}",
             f"/connection/websocket/{token}",
             f"/token?{token}",

@@ -7,6 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.integration.embedded import Embedded
+from tests.integration.gateways import Issuer
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """Whose tokens count, where there is no token service."""
+    issuer = Issuer()
+    yield issuer
+    issuer.stop()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ from pathlib import Path
 from tests.integration import npm
 
 FOLDER = Path(__file__).parents[1] / "sdk" / "javascript"
-BUNDLE = FOLDER / "node_modules" / "centrifuge" / "dist" / "centrifuge.js"
+_DIST = FOLDER / "node_modules" / "centrifuge" / "dist"
+BUNDLE = _DIST / "centrifuge.js"
+BUNDLE_PROTOBUF = _DIST / "centrifuge.protobuf.js"
 
 
 def install() -> str:

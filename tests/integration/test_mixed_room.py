@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from centrifuge import (
@@ -23,7 +22,6 @@ from centrifuge import (
     UnsubscribedContext,
 )
 from centrifuge.exceptions import ReplyError
-from playwright.async_api import Page
 from typing_extensions import override
 from websockets.asyncio.client import ClientConnection
 
@@ -31,51 +29,23 @@ from infra.stack.exceptions import StackError
 from tests.integration.browser import chromium
 from tests.integration.embedded import ask
 from tests.integration.gateways import Gateway, Issuer
-from tests.integration.sdk_javascript import BUNDLE, FOLDER, install
+from tests.integration.room import (
+    PARTICIPANT,
+    Participant,
+    Speaker,
+    enter,
+    hears,
+)
+from tests.integration.sdk_javascript import install
 from tests.redis_server import RedisServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 CHANNEL = "kept:mixed"
-PARTICIPANT = FOLDER / "participant.mjs"
+END = "the end"
 # Every write is on the disk before it is acknowledged.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
-TEMPORARY = 100
-END = "the end"
 SENTENCES = 20
-RETRY_SECONDS = 0.05
-
-
-class Participant(Protocol):
-    """Somebody in the room, however he speaks."""
-
-    async def attempt(self, sentence: str) -> int:
-        """Publish once; returns the error's code, or 0 if it was acknowledged."""
-
-    async def heard(self) -> list[str]:
-        """Return everything that was published, in the order of its arrival."""
-
-    async def ends(self) -> list[int]:
-        """Return the codes with which a connection or a subscription was lost."""
-
-
-class InChromium:
-    """The JavaScript SDK on a page, over JSON."""
-
-    def __init__(self, page: Page) -> None:
-        self._page = page
-
-    async def attempt(self, sentence: str) -> int:
-        """Publish once."""
-        return int(await self._page.evaluate("(said) => participant.attempt(said)", sentence))
-
-    async def heard(self) -> list[str]:
-        """Return what arrived."""
-        return list(await self._page.evaluate("() => participant.heard"))
-
-    async def ends(self) -> list[int]:
-        """Return the codes."""
-        return list(await self._page.evaluate("() => participant.ends"))
 
 
 @contextlib.asynccontextmanager
@@ -84,14 +54,9 @@ async def in_chromium(gateway: Gateway, issuer: Issuer) -> AsyncIterator[Partici
     async with chromium() as browser:
         page = await (await browser.new_context()).new_page()
         await page.goto(issuer.url)
-        await page.add_script_tag(path=BUNDLE)
-        await page.add_script_tag(path=PARTICIPANT, type="module")
-        await page.wait_for_function("() => globalThis.participate !== undefined")
         place = {"url": gateway.url, "token": issuer.token("chromium"), "channel": CHANNEL}
-        await page.evaluate(
-            "(place) => (globalThis.participant = participate(Centrifuge, place)).arrive()", place
-        )
-        yield InChromium(page)
+        participant = await enter(page, "chromium", place)
+        yield participant
 
 
 class InNode:
@@ -313,50 +278,6 @@ async def bare(gateway: Gateway) -> AsyncIterator[Participant]:
         await listening
 
 
-class Speaker:
-    """Says each sentence until it is acknowledged, each time in other words.
-
-    One that was refused may have been taken all the same; so whoever counts must know the attempts
-    apart.
-    """
-
-    def __init__(self, name: str, participant: Participant) -> None:
-        self._words = (f"{name} {number}" for number in itertools.count())
-        self._participant = participant
-        self.acknowledged: list[str] = []
-        self.refused = asyncio.Event()
-
-    async def say(self, count: int) -> None:
-        """Have so many sentences acknowledged."""
-        for _ in range(count):
-            while code := await self._participant.attempt(sentence := next(self._words)):
-                assert code == TEMPORARY
-                self.refused.set()
-                await asyncio.sleep(RETRY_SECONDS)
-            self.acknowledged.append(sentence)
-
-    async def talk(self, enough: asyncio.Event) -> None:
-        """Say one sentence after the other."""
-        while not enough.is_set():
-            await self.say(1)
-
-
-async def hears_the_end(participant: Participant) -> list[str]:
-    """Return what somebody has heard, once he has heard the last sentence."""
-    async with asyncio.timeout(20):
-        while END not in (heard := await participant.heard()):  # noqa: ASYNC110 - other processes
-            await asyncio.sleep(0.02)
-    return heard
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    """Whose tokens count."""
-    issuer = Issuer()
-    yield issuer
-    issuer.stop()
-
-
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis that keeps what it has taken when it is killed."""
@@ -428,7 +349,7 @@ async def test_a_mixed_room_hears_the_same_through_a_restart_of_redis(
             await speaker.say(SENTENCES)
         assert await participants[0].attempt(END) == 0
 
-        heard = [await hears_the_end(participant) for participant in participants]
+        heard = [await hears(participant, END) for participant in participants]
         ends = [await participant.ends() for participant in participants]
 
     assert heard[1:] == heard[:1] * (len(participants) - 1)
@@ -438,4 +359,5 @@ async def test_a_mixed_room_hears_the_same_through_a_restart_of_redis(
         own = [sentence for sentence in heard[0] if sentence.startswith(f"{number}:")]
         assert [sentence for sentence in own if sentence in said] == speaker.acknowledged
     assert ends == [[]] * len(participants)
-    assert [gateway.metric("gateway_redis_reconnects_total") for gateway in gateways] == [2, 2]
+    # One each for both connections; one more for each that met a Redis which was still reading.
+    assert min(gateway.metric("gateway_redis_reconnects_total") for gateway in gateways) >= 2

@@ -159,6 +159,8 @@ class FakeLoop:
 class RecordingTransport:
     """A socket that takes everything, and says what it was given."""
 
+    deflates = False
+
     def __init__(self, *, frame_pings: bool = True) -> None:
         self.frame_pings = frame_pings
         self.writes: list[bytes] = []

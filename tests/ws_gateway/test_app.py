@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ class TestStart:
             pong_timeout=1.5,
             expiry_grace_seconds=4,
             max_channels=5,
+            max_connection_age=60,
             max_queue_bytes=70_000,
             max_stall_seconds=7,
             max_message_bytes=2048,
@@ -167,10 +169,15 @@ class TestStart:
 
             assert (session.connect_timeout, session.ping_interval) == (1, 2)
             assert (session.pong_timeout, session.expiry_grace) == (1.5, 4)
-            assert session.max_channels == 5
+            assert (session.max_channels, session.max_age) == (5, 60)
             assert (write.max_queue_bytes, write.max_stall_seconds) == (70_000, 7)
             assert gateway.node.max_message_bytes == 2048
             assert gateway.node.hooks is None
+
+    async def test_a_connection_may_get_as_old_as_it_likes(self) -> None:
+        """Unless a limit is set: 0 is none."""
+        async with open_gateway(Settings()) as gateway:
+            assert gateway.node.session_limits.max_age == inf
 
     async def test_settings_of_hooks_and_paces_reach_them(self) -> None:
         """The module's own timeout would have the last word."""

@@ -6,6 +6,7 @@ import itertools
 import secrets
 import struct
 import tracemalloc
+import zlib
 from collections.abc import Iterable
 
 import pytest
@@ -428,3 +429,76 @@ class TestClose:
 
         assert 1000 <= code < 5000
         assert code not in {1004, 1006, 1015}
+
+
+class TestCompressed:
+    """RFC 7692 section 6: RSV1 on the first frame of a message, where it was agreed on."""
+
+    TEXT_ = b"word " * 1000
+    SHORT = zlib.compress(TEXT_, wbits=-15)
+
+    def parse(self, *pieces: bytes, inflates: bool = True) -> list[Message]:
+        """Return what a parser makes of these pieces."""
+        parser = FrameParser(LIMIT, inflates=inflates)
+        return [message for piece in pieces for message in parser.feed(piece)]
+
+    def test_messages_of_both_kinds_may_be_mixed(self) -> None:
+        """Each says of itself which it is."""
+        stream = (
+            masked(TEXT, self.SHORT, rsv=4)
+            + masked(TEXT, b"plain")
+            + masked(BINARY, self.SHORT, rsv=4)
+            + masked(PING, b"p")
+        )
+
+        assert self.parse(*(bytes((byte,)) for byte in stream)) == [
+            (TEXT, self.TEXT_),
+            (TEXT, b"plain"),
+            (BINARY, self.TEXT_),
+            (PING, b"p"),
+        ]
+
+    def test_a_compressed_message_may_come_in_fragments(self) -> None:
+        """It is one message, with others' control frames between."""
+        half = len(self.SHORT) // 2
+        pieces = (
+            masked(BINARY, self.SHORT[:half], fin=False, rsv=4),
+            masked(PING, b"p"),
+            masked(CONTINUATION, self.SHORT[half:]),
+            masked(TEXT, b"plain"),
+        )
+
+        assert self.parse(*pieces) == [(PING, b"p"), (BINARY, self.TEXT_), (TEXT, b"plain")]
+
+    @pytest.mark.parametrize(
+        ("frame_", "inflates"),
+        [
+            (masked(TEXT, SHORT, rsv=4), False),
+            (masked(TEXT, SHORT, rsv=2), True),
+            (masked(TEXT, SHORT, rsv=6), True),
+            (masked(PING, b"p", rsv=4), True),
+            (masked(CLOSE, b"", rsv=4), True),
+            (masked(TEXT, b"a", fin=False) + masked(CONTINUATION, b"b", rsv=4), True),
+            (masked(TEXT, b"\xff\xff", rsv=4), True),
+        ],
+        # Not the frames: their masks are random, and each process makes its own.
+        ids=["not agreed", "rsv2", "rsv1 and rsv2", "ping", "close", "continuation", "garbage"],
+    )
+    def test_elsewhere_the_bit_is_an_error(self, frame_: bytes, inflates: bool) -> None:
+        """And so is what cannot be inflated."""
+        with pytest.raises(Disconnect) as refused:
+            self.parse(frame_, inflates=inflates)
+
+        assert refused.value.code == DisconnectCode.PROTOCOL_ERROR
+
+    @pytest.mark.parametrize("fragments", [1, 2])
+    def test_a_bomb_is_too_big(self, fragments: int) -> None:
+        """W12: whatever it was packed into."""
+        bomb = zlib.compress(b"A" * (LIMIT + 1), wbits=-15)
+        pieces = [masked(TEXT, bomb, rsv=4)]
+        if fragments > 1:
+            pieces = [masked(TEXT, bomb[:9], fin=False, rsv=4), masked(CONTINUATION, bomb[9:])]
+        with pytest.raises(Disconnect) as refused:
+            self.parse(*pieces)
+
+        assert refused.value.code == DisconnectCode.MESSAGE_TOO_BIG

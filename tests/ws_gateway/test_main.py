@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jose import jwk, jwt
 from jose.backends.base import Key
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ws_gateway import __main__ as program, cli
 
@@ -129,6 +130,15 @@ class TestRefusal:
         assert capsys.readouterr().err == "GATEWAY_COLOUR: unknown setting\n"
 
 
+CHANNELS = """
+[namespaces.room]
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+"""
+# At 20 a second they take ten seconds, whatever the drain may take.
+CROWD = 200
+
+
 def mint() -> str:
     """Return a token of the issuer."""
     now = int(time.time())
@@ -185,12 +195,18 @@ class Program:
 
     async def connect(self) -> ClientConnection:
         """Open a connection that has connected."""
-        session = await connect(
-            f"ws://127.0.0.1:{self.public}/connection/websocket", proxy=None, ping_interval=None
-        )
-        await session.send(json.dumps({"id": 1, "connect": {"token": mint()}}))
-        assert "connect" in json.loads(await session.recv())
+        session = await self.door()
+        assert "connect" in await ask(session, id=1, connect={})
         return session
+
+    def door(self) -> Awaitable[ClientConnection]:
+        """Open a socket with a token in its handshake, which is all that it needs to stay."""
+        return connect(
+            f"ws://127.0.0.1:{self.public}/connection/websocket",
+            additional_headers={"Authorization": f"Bearer {mint()}"},
+            proxy=None,
+            ping_interval=None,
+        )
 
     async def ended(self) -> tuple[int, list[dict[str, Any]]]:
         """Wait for its end; return the status and what it logged."""
@@ -212,13 +228,14 @@ async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         "audience": "drawbridge",
     }
     channels = tmp_path / "channels.toml"
-    channels.write_text("")
+    channels.write_text(CHANNELS)
     settings = {
         "GATEWAY_BIND": f"127.0.0.1:{public}",
         "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{internal}",
         "GATEWAY_ISSUERS": json.dumps([entry]),
         "GATEWAY_CHANNELS_FILE": str(channels),
         "GATEWAY_DRAIN_SECONDS": str(request.param),
+        "GATEWAY_HTTP_STREAM": "1",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     process = await asyncio.create_subprocess_exec(
@@ -249,40 +266,121 @@ async def closed(session: ClientConnection) -> int:
     return caught.value.rcvd.code
 
 
-@pytest.mark.parametrize("running", [0.2], indirect=True)
+async def ask(session: ClientConnection, **command: object) -> dict[str, Any]:
+    """Send a command, and return what comes next."""
+    await session.send(json.dumps(command))
+    async with asyncio.timeout(PATIENCE):
+        answer: dict[str, Any] = json.loads(await session.recv())
+    return answer
+
+
+def goodbyes(lines: list[dict[str, Any]]) -> tuple[list[int], float]:
+    """Read from a log with which codes connections ended, and in how many seconds.
+
+    The gateway's clock is asked: a test that is late sees those together that were told apart.
+    """
+    ends = [line for line in lines if line["event"] == "connection closed"]
+    first, *_, last = (datetime.fromisoformat(line["time"]) for line in ends)
+    return [line["code"] for line in ends], (last - first).total_seconds()
+
+
+@pytest.mark.parametrize("running", [3600], indirect=True)
 async def test_sigterm_says_goodbye_and_exits_cleanly(running: Program) -> None:
-    """3001 to every socket, status 0, and a log of JSON lines without a token."""
-    sessions = [await running.connect() for _ in range(3)]
+    """3001 to every socket, one after the other, status 0, and a log of JSON without a token."""
+    sessions = [await running.connect() for _ in range(10)]
     running.process.send_signal(signal.SIGTERM)
 
     codes = [await closed(session) for session in sessions]
 
     status, lines = await running.ended()
-    assert codes == [3001] * 3
+    assert codes == [3001] * 10
     assert status == 0
-    closes = [line for line in lines if line["event"] == "connection closed"]
-    assert [line["code"] for line in closes] == [3001] * 3
+    codes, seconds = goodbyes(lines)
+    assert codes == [3001] * 10
+    assert seconds > 0.3
     assert {line["level"] for line in lines} == {"INFO"}
     assert "eyJ" not in json.dumps(lines)
 
 
 @pytest.mark.parametrize("running", [3600], indirect=True)
-@pytest.mark.parametrize(
-    "signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["ctrl-c", "twice"]
-)
-async def test_hurried_drain_takes_no_hour(running: Program, signals: list[signal.Signals]) -> None:
-    """But every socket still gets its code."""
-    sessions = [await running.connect() for _ in range(3)]
-    for number in signals:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_streamed_connection_is_told_too(running: Program, number: signal.Signals) -> None:
+    """Its response ends with the code, also in a hurry."""
+    command = json.dumps({"id": 1, "connect": {"token": mint()}})
+    async with (
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{running.public}", timeout=PATIENCE) as http,
+        http.stream("POST", "/connection/http_stream", content=command) as response,
+    ):
+        lines = response.aiter_lines()
+        assert "connect" in json.loads(await anext(lines))
         running.process.send_signal(number)
-        async with httpx2.AsyncClient(base_url=running.internal) as client:
-            with contextlib.suppress(httpx2.TransportError):  # it may be gone already
-                await client.get("/health/ready")
+        told = [json.loads(line) async for line in lines]
 
-    codes = [await closed(session) for session in sessions]
-
-    assert codes == [3001] * 3
+    assert told[-1] == {"push": {"disconnect": {"code": 3001, "reason": "shutdown"}}}
     assert (await running.ended())[0] == 0
+
+
+@pytest.mark.parametrize("running", [3600], indirect=True)
+async def test_what_is_queued_comes_before_the_goodbye(running: Program) -> None:
+    """Also to one that has not read for a while."""
+    reader, writer = await running.connect(), await running.connect()
+    await ask(reader, id=2, subscribe={"channel": "room:1"})
+    for number in range(150):
+        said = {"number": number, "filling": "x" * 4096}
+        assert await ask(writer, id=3, publish={"channel": "room:1", "data": said}) == {
+            "id": 3,
+            "publish": {},
+        }
+    running.process.send_signal(signal.SIGTERM)
+    assert await closed(writer) == 3001
+
+    pushes: list[str] = []
+    with contextlib.suppress(ConnectionClosed):
+        async for message in reader:
+            pushes += str(message).split("\n")
+
+    heard = [json.loads(push)["push"]["pub"]["data"]["number"] for push in pushes]
+    assert heard == list(range(150))
+    assert reader.close_code == 3001
+    assert (await running.ended())[0] == 0
+
+
+@pytest.mark.parametrize("running", [3600], indirect=True)
+async def test_a_second_sigterm_hurries(running: Program) -> None:
+    """Until then all who come are sent elsewhere, and those who are there have time."""
+    sessions = [await running.door() for _ in range(CROWD)]
+    ends = [asyncio.create_task(session.wait_closed()) for session in sessions]
+    running.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
+    async with httpx2.AsyncClient(base_url=running.internal) as client:
+        ready = await client.get("/health/ready")
+    with pytest.raises(InvalidStatus) as refused:
+        await running.door()
+    running.process.send_signal(signal.SIGTERM)
+
+    assert ready.status_code == 503
+    assert ready.json()["conditions"]["not_draining"] is False
+    assert refused.value.response.status_code == 503
+    assert int(refused.value.response.headers["Retry-After"]) > 0
+    await asyncio.gather(*ends)
+    assert [session.close_code for session in sessions] == [3001] * CROWD
+    status, lines = await running.ended()
+    assert status == 0
+    assert goodbyes(lines)[1] < 8
+
+
+@pytest.mark.parametrize("running", [3600], indirect=True)
+async def test_ctrl_c_hurries_at_once(running: Program) -> None:
+    """Somebody sits in front of it. Every socket still gets its code."""
+    sessions = [await running.door() for _ in range(CROWD)]
+    running.process.send_signal(signal.SIGINT)
+
+    assert [await closed(session) for session in sessions] == [3001] * CROWD
+    status, lines = await running.ended()
+    assert status == 0
+    assert goodbyes(lines)[1] < 8
 
 
 class TestCommands:

@@ -6,6 +6,7 @@ Time is an argument, so that a timeout of hours takes a microsecond here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -605,6 +606,67 @@ def live(session: Session, until: float) -> None:
         session.seen(now)
 
 
+class TestAge:
+    """A connection comes back after a while, so that new gateways get their share."""
+
+    AGED = replace(LIMITS, max_age=600)
+
+    def aged(self, **options: Any) -> Session:  # noqa: ANN401 - Session's own
+        """Return one that has connected by token, and may live ten minutes."""
+        values: dict[str, Any] = {"now": START, "jitter": 0.0}
+        session = Session(self.AGED, **values | options)
+        session.receive(Command(id=1, connect=ConnectRequest(token="t")), START)
+        session.connected(START, ALICE, HOUR)
+        return session
+
+    def test_it_is_asked_to_come_back(self) -> None:
+        """3011, which SDKs reconnect after, with their positions."""
+        session = self.aged()
+
+        live(session, until=START + 599.9)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 600)
+
+    def test_chance_makes_it_earlier_and_never_later(self) -> None:
+        """A crowd that came together does not leave together."""
+        session = self.aged(jitter=0.5)
+
+        live(session, until=START + 539.9)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 540)
+
+    def test_a_refresh_does_not_make_it_younger(self) -> None:
+        """Its age is the socket's."""
+        session = self.aged()
+        session.refreshed(START + 500, ALICE, HOUR)
+
+        live(session, until=START + 599.9)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 600)
+
+    def test_the_end_of_the_token_comes_first(self) -> None:
+        """It says what the client needs."""
+        session = with_credentials(lifetime=600)
+        session._limits = self.AGED
+
+        assert_closes(DisconnectCode.EXPIRED, session, START + 600)
+
+    def test_one_that_has_said_nothing_has_an_age_too(self) -> None:
+        """However long it may be silent."""
+        limits = replace(self.AGED, connect_timeout=HOUR)
+        session = Session(limits, now=START, jitter=0.0)
+
+        assert_closes(DisconnectCode.FORCE_RECONNECT, session, START + 600)
+
+    def test_there_is_no_limit_unless_one_is_set(self) -> None:
+        """By default."""
+        session = connected_by_token(lifetime=inf)
+
+        live(session, until=START + 24 * HOUR)
+
+        assert session.state is State.CONNECTED
+
+
 class TestExpiry:
     """When credentials end, the connection does (section 5, design section 2)."""
 
@@ -724,6 +786,38 @@ class TestPings:
 def without_id(command: Command) -> Command:
     """Return the same command as one that asks for no reply."""
     return msgspec.structs.replace(command, id=0)
+
+
+class TestRepeats:
+    """A transport that may bring a command twice, and out of order."""
+
+    def test_a_command_is_carried_out_once(self) -> None:
+        """In whatever order; the first connect is one of them."""
+        session = connected(repeats=True)
+        commands = [
+            Command(id=number, publish=PublishRequest("news", Raw(b"1"))) for number in (4, 2, 3)
+        ]
+
+        assert [session.receive(command, START) for command in commands] == [
+            command.request for command in commands
+        ]
+        assert [session.receive(command, START) for command in (*commands, CONNECT)] == [None] * 4
+        assert_ends(DisconnectCode.BAD_REQUEST, session, Command(id=9, connect=ConnectRequest()))
+
+    def test_a_pong_too_many_is_passed_over(self) -> None:
+        """It would end the connection for good, and the client has done nothing wrong."""
+        session = connected(repeats=True)
+        session.tick(START + 10)
+
+        assert [session.receive(PONG, START + 11) for _ in range(3)] == [None] * 3
+
+    def test_elsewhere_a_number_may_come_again(self) -> None:
+        """A WebSocket brings each message once: the number is the client's own."""
+        session = connected()
+        command = Command(id=4, publish=PublishRequest("news", Raw(b"1")))
+
+        assert session.receive(command, START) is command.request
+        assert session.receive(command, START) is command.request
 
 
 class TestBare:

@@ -8,6 +8,7 @@ import pytest
 
 from ws_gateway.asgi import ASGITransport
 from ws_gateway.connection import Connection
+from ws_gateway.fallbacks.response_transport import ResponseTransport
 from ws_gateway.sockets import Socket
 from ws_gateway.transport import Receiver, Transport
 
@@ -23,7 +24,12 @@ def methods(interface: type) -> dict[str, inspect.Signature]:
 
 @pytest.mark.parametrize(
     ("interface", "implementation"),
-    [(Transport, Socket), (Transport, ASGITransport), (Receiver, Connection)],
+    [
+        (Transport, Socket),
+        (Transport, ASGITransport),
+        (Transport, ResponseTransport),
+        (Receiver, Connection),
+    ],
 )
 def test_implementation_has_what_the_interface_promises(
     interface: type, implementation: type
@@ -43,7 +49,10 @@ def test_implementation_has_what_the_interface_promises(
     assert kept == promised
 
 
-@pytest.mark.parametrize(("implementation", "pings"), [(Socket, True), (ASGITransport, False)])
+@pytest.mark.parametrize(
+    ("implementation", "pings"),
+    [(Socket, True), (ASGITransport, False), (ResponseTransport, False)],
+)
 def test_implementation_says_whether_it_can_ping(
     implementation: type[Transport], pings: bool
 ) -> None:

@@ -12,16 +12,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx2
 import pytest
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.integration.embedded import free_ports
 from tests.integration.gateways import CHANNELS, Issuer
 from tests.redis_server import RedisServer
+from ws_gateway import workers
 
 pytestmark = pytest.mark.integration
 
@@ -178,12 +182,45 @@ async def test_two_workers_are_two_gateways_on_one_port(running: Running) -> Non
     assert all(json.loads(line) for line in said.splitlines())
 
 
+async def test_every_worker_says_goodbye_at_its_own_pace(running: Running) -> None:
+    """Neither the master nor uvicorn cuts anybody before: 1012 would come within milliseconds."""
+    sessions = [await running.connect(f"user-{number}") for number in range(20)]
+    running.process.send_signal(signal.SIGTERM)
+
+    assert [await closed(session) for session in sessions] == [3001] * 20
+    assert await asyncio.to_thread(running.process.wait, SECONDS) == 0
+    lines = [json.loads(line) for line in running.said().splitlines()]
+    ends = [line for line in lines if line["event"] == "connection closed"]
+    times = sorted(datetime.fromisoformat(line["time"]) for line in ends)
+    assert [line["code"] for line in ends] == [3001] * 20
+    # One of them has ten or more, which is half a second.
+    assert (times[-1] - times[0]).total_seconds() > 0.3
+
+
 def test_a_killed_master_takes_its_workers_along(running: Running) -> None:
     """They would keep the ports from whoever comes next."""
     running.process.kill()
     running.process.wait()
 
     running.until(lambda: [running.status(port) for port in running.internal] == [0, 0])
+
+
+def test_the_second_worker_that_cannot_start_does_not_end_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one's failure does, and then the others are waited for."""
+
+    def fail(_master: Arbiter) -> None:
+        raise HaltServer("Worker failed to boot.", 3)
+
+    monkeypatch.setattr(Arbiter, "reap_workers", fail)
+    master = workers._Master.__new__(workers._Master)
+
+    with pytest.raises(HaltServer):
+        master.reap_workers()
+    master._stopping = True
+
+    master.reap_workers()
 
 
 def test_a_worker_that_cannot_start_ends_the_start(tmp_path: Path, redis: RedisServer) -> None:

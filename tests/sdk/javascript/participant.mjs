@@ -2,7 +2,7 @@
 //
 // In Node this is the program, and speaks Protobuf: the first line of stdin says where to go, every
 // further one is a sentence to publish; stdout has a line for each event. In a browser the page
-// makes a `Participant` of the SDK's own bundle, and asks it.
+// has `participants`, each of the SDK's own bundle, and asks them.
 
 class Participant {
   constructor(Centrifuge, { url, token, channel }, options, { pack, unpack }) {
@@ -35,18 +35,21 @@ class Participant {
   }
 }
 
+// What the SDK for Protobuf hands out and takes is bytes, which are JSON here.
+const asBytes = {
+  pack: (value) => new TextEncoder().encode(JSON.stringify(value)),
+  unpack: (bytes) => JSON.parse(new TextDecoder().decode(bytes)),
+};
+const asIs = { pack: (value) => value, unpack: (value) => value };
+
 if (globalThis.process) {
   const { createInterface } = await import("node:readline");
   const { Centrifuge } = await import("centrifuge/build/protobuf");
   const { WebSocket } = await import("ws");
-  const payload = {
-    pack: (value) => new TextEncoder().encode(JSON.stringify(value)),
-    unpack: (bytes) => JSON.parse(new TextDecoder().decode(bytes)),
-  };
   const tell = (event) => console.log(JSON.stringify(event));
   const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const place = JSON.parse((await lines.next()).value);
-  const self = new Participant(Centrifuge, place, { websocket: WebSocket }, payload);
+  const self = new Participant(Centrifuge, place, { websocket: WebSocket }, asBytes);
   self.heard = { push: (sentence) => tell({ heard: sentence }) };
   self.ends = { push: (code) => tell({ end: code }) };
   await self.arrive();
@@ -54,7 +57,10 @@ if (globalThis.process) {
   for await (const line of lines) tell({ code: await self.attempt(JSON.parse(line)) });
   process.exit();
 } else {
-  const asIs = (value) => value;
-  globalThis.participate = (Centrifuge, place) =>
-    new Participant(Centrifuge, place, {}, { pack: asIs, unpack: asIs });
+  globalThis.participants ??= {};
+  globalThis.participate ??= (name, Centrifuge, place) => {
+    const participant = new Participant(Centrifuge, place, {}, place.protobuf ? asBytes : asIs);
+    participants[name] = participant;
+    return participant.arrive();
+  };
 }

@@ -6,134 +6,21 @@ import asyncio
 import base64
 import json
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
-from cryptography.hazmat.primitives.asymmetric import ec
-from fastapi import FastAPI
-from jose import jwk, jwt
-from jose.backends.base import Key
 from pydantic import SecretStr
-from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
-from websockets.http11 import Response
-from websockets.typing import Subprotocol
 
 from tests.ws_gateway import hmac_backend
-from ws_gateway import server, verifier
-from ws_gateway.app import Gateway, create_app, open_gateway
+from tests.ws_gateway.routes.front import ORIGIN, Front, Issuer, bearer, cookie
+from ws_gateway import server
 from ws_gateway.routes.websocket import PATH
-from ws_gateway.server import TAKE_OVER, Handshake, HTTPProtocol
-from ws_gateway.settings import Settings
-
-PAGE = "https://app.example.com"
-ORIGIN = ("Origin", PAGE)
-KEY: Key = jwk.construct(ec.generate_private_key(ec.SECP256R1()), "ES256")  # type: ignore[arg-type]
-CHANNELS = """
-[client]
-personal_channel_namespace = "dm"
-
-[namespaces.dm]
-"""
-
-
-class Issuer:
-    """The authorization server: mints tokens, and publishes its key while it is up."""
-
-    def __init__(self) -> None:
-        self.up = True
-
-    def mint(self, user: str = "alice", *, kid: str = "k", **changes: object) -> str:
-        """Return a token of a user, with these claims changed."""
-        now = int(time.time())
-        claims: dict[str, Any] = {
-            "iss": "https://localhost:8443",
-            "aud": ["drawbridge"],
-            "exp": now + 600,
-            "iat": now,
-            "jti": base64.b32encode(user.encode()).decode(),
-            "sub": user,
-            "client_id": "chat",
-            "scope": "connect",
-        }
-        return jwt.encode(
-            claims | changes, KEY, algorithm="ES256", headers={"typ": "at+jwt", "kid": kid}
-        )
-
-    def expired(self) -> str:
-        """Return a token that was good once."""
-        now = int(time.time())
-        return self.mint(iat=now - 700, exp=now - 100)
-
-    async def publish(self, _url: str) -> bytes:
-        """Answer with the key set."""
-        if not self.up:
-            raise ConnectionRefusedError
-        return json.dumps({"keys": [KEY.public_key().to_dict() | {"kid": "k"}]}).encode()
-
-
-class Front:
-    """A gateway as its clients see it, and what it has inside."""
-
-    def __init__(self, gateway: Gateway, app: FastAPI, port: int) -> None:
-        self.gateway = gateway
-        self.app = app
-        self.port = port
-
-    def url(self, path: str = PATH) -> str:
-        """Return the address of a path."""
-        return f"ws://127.0.0.1:{self.port}{path}"
-
-    async def connect(
-        self,
-        *headers: tuple[str, str],
-        path: str = PATH,
-        subprotocols: list[str] | None = None,
-    ) -> ClientConnection:
-        """Open a WebSocket."""
-        names = [Subprotocol(name) for name in subprotocols] if subprotocols else None
-        return await connect(
-            self.url(path), additional_headers=list(headers), subprotocols=names, proxy=None
-        )
-
-    async def refusal(self, *headers: tuple[str, str], **options: Any) -> Response:  # noqa: ANN401
-        """Return what a handshake is refused with."""
-        with pytest.raises(InvalidStatus) as caught:
-            await self.connect(*headers, **options)
-        return caught.value.response
-
-    async def empty(self) -> None:
-        """Wait until nobody is inside."""
-        while self.handshakes() or self.gateway.node._members:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-
-    def handshakes(self) -> int:
-        """Return how many sockets have not said who they are."""
-        return len(self.gateway.unauthenticated)
-
-    def outcome(self, result: str) -> float:
-        """Return how many handshakes had this result."""
-        value = self.gateway.metrics.registry.get_sample_value(
-            "gateway_handshakes_total", {"result": result}
-        )
-        return value or 0
-
-
-def bearer(token: str) -> tuple[str, str]:
-    """Return the header that carries a token."""
-    return "Authorization", f"Bearer {token}"
-
-
-def cookie(token: str) -> tuple[str, str]:
-    """Return the cookie of a browser."""
-    return "Cookie", f"__Host-drawbridge={token}"
+from ws_gateway.server import TAKE_OVER
 
 
 async def ask(session: ClientConnection, **command: object) -> dict[str, Any]:
@@ -148,57 +35,6 @@ async def closed(session: ClientConnection) -> int:
     await session.wait_closed()
     assert session.close_code is not None
     return session.close_code
-
-
-@pytest.fixture
-def issuer(monkeypatch: pytest.MonkeyPatch) -> Issuer:
-    """The issuer that gateways of this test trust."""
-    issuer = Issuer()
-    monkeypatch.setattr(verifier, "fetch_document", issuer.publish)
-    return issuer
-
-
-@pytest.fixture
-async def make_front(
-    issuer: Issuer, tmp_path: Path
-) -> AsyncIterator[Callable[..., Awaitable[Front]]]:
-    """A factory of gateways with these settings; ready, if the issuer is up."""
-    channels = tmp_path / "channels.toml"
-    channels.write_text(CHANNELS)
-    loop = asyncio.get_running_loop()
-
-    async with AsyncExitStack() as opened:
-
-        async def make(**settings: Any) -> Front:  # noqa: ANN401 - settings of all types
-            values: dict[str, Any] = {"channels_file": channels, "origins": (PAGE,)} | settings
-            chosen = Settings(**values)
-            gateway = await opened.enter_async_context(open_gateway(chosen))
-            app = create_app(gateway)
-            config = uvicorn.Config(
-                app,
-                http=HTTPProtocol,
-                ws=Handshake,
-                lifespan="off",
-                log_config=None,
-                proxy_headers=False,  # uvicorn's own default believes everyone on this machine
-            )
-            config.load()
-            state = ServerState()
-            listener = await loop.create_server(
-                lambda: HTTPProtocol(config, state, {}), "127.0.0.1", 0
-            )
-            opened.callback(listener.close)
-            while issuer.up and not gateway.verifier.ready:  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            return Front(gateway, app, listener.sockets[0].getsockname()[1])
-
-        yield make
-
-
-@pytest.fixture
-async def front(make_front: Callable[..., Awaitable[Front]]) -> Front:
-    """A gateway with default limits."""
-    return await make_front()
 
 
 class TestRefusals:
@@ -702,6 +538,91 @@ class TestAdmission:
         await session.send("x" * 1025)
 
         assert await closed(session) == 1009
+
+
+class TestCompression:
+    """``GATEWAY_COMPRESSION``: permessage-deflate, which browsers and this client always offer."""
+
+    TEXT = "word " * 400
+
+    @pytest.fixture
+    async def compressing(
+        self, make_front: Callable[..., Awaitable[Front]], tmp_path: Path
+    ) -> Front:
+        """A gateway that agrees to it."""
+        channels = tmp_path / "open.toml"
+        channels.write_text(
+            "[without_namespace]\n"
+            "allow_subscribe_for_client = true\nallow_publish_for_client = true\n"
+        )
+        return await make_front(compression=True, channels_file=channels)
+
+    async def test_it_is_off_unless_switched_on(self, front: Front, issuer: Issuer) -> None:
+        """It costs time, and memory in clients."""
+        async with await front.connect(bearer(issuer.mint())) as session:
+            assert session.response is not None
+            assert "Sec-WebSocket-Extensions" not in session.response.headers
+
+    async def test_a_publication_is_compressed_once_for_all(
+        self, compressing: Front, issuer: Issuer
+    ) -> None:
+        """And read by each; who does not want it gets the same as it is."""
+        node = compressing.gateway.node
+        async with AsyncExitStack() as stack:
+            sessions = [
+                await stack.enter_async_context(
+                    await connect(
+                        compressing.url(),
+                        additional_headers=[bearer(issuer.mint())],
+                        compression=compression,
+                        proxy=None,
+                    )
+                )
+                for compression in ("deflate", "deflate", None)
+            ]
+            for session in sessions:
+                await ask(session, connect={})
+                await ask(session, id=2, subscribe={"channel": "news"})
+            before = node.deflater.bytes_in
+            publish = {"id": 3, "publish": {"channel": "news", "data": self.TEXT}}
+            await sessions[0].send(json.dumps(publish))
+            heard = [json.loads(await session.recv()) for session in sessions[1:]]
+            extensions = [
+                session.response.headers.get("Sec-WebSocket-Extensions")
+                for session in sessions
+                if session.response is not None
+            ]
+
+        assert [message["push"]["pub"]["data"] for message in heard] == [self.TEXT] * 2
+        assert extensions[1:] == [
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            None,
+        ]
+        assert 0 < node.deflater.bytes_in - before < 2 * len(self.TEXT)
+        assert node.deflater.bytes_out < node.deflater.bytes_in / 5
+
+    async def test_a_bomb_is_too_big(
+        self, compressing: Front, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """W12: by what it is inflated to."""
+        monkeypatch.setattr(server, "_LINGER_SECONDS", 0.01)
+        session = await compressing.connect(bearer(issuer.mint()))
+        await session.send("A" * 10_000_000)
+
+        assert await closed(session) == 1009
+
+    @pytest.mark.parametrize("offer", ["permessage-deflate; server_max_window_bits=8", "foo; bar"])
+    async def test_an_offer_that_cannot_be_met_is_passed_over(
+        self, compressing: Front, issuer: Issuer, offer: str
+    ) -> None:
+        """W29: the socket opens without."""
+        headers = [bearer(issuer.mint()), ("Sec-WebSocket-Extensions", offer)]
+        async with await connect(
+            compressing.url(), additional_headers=headers, compression=None, proxy=None
+        ) as session:
+            assert session.response is not None
+            assert "Sec-WebSocket-Extensions" not in session.response.headers
+            assert "connect" in await ask(session, connect={})
 
 
 class TestGuests:

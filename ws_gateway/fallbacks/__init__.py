@@ -1,0 +1,1 @@
+"""Connections without WebSockets: a response without end, and requests with commands."""
