@@ -7,11 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from infra.manifests import build, checks, edge, front, schemas
+from infra.manifests import build, checks, edge, front, rules, schemas
 from infra.manifests.exceptions import ManifestError
 
 EXIT_WRONG = 1
-_STYLED = ("k8s", "infra/compose", "nginx/kustomization.yaml", "infra/demo/kustomization.yaml")
+_STYLED = (
+    "k8s",
+    "infra/compose",
+    "infra/demo/kustomization.yaml",
+    "infra/grafana/kustomization.yaml",
+    "nginx/kustomization.yaml",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("order", choices=("check", "write"))
     if parser.parse_args(arguments).order == "write":
         front.write_all()
+        rules.write()
         return 0
     try:
         found = list(_check())

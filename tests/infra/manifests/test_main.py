@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.manifests import __main__ as program, build, edge, front, schemas
+from infra.manifests import __main__ as program, build, edge, front, rules, schemas
 from infra.manifests.documents import Documents
 from infra.manifests.exceptions import ManifestError
 from tests.infra.manifests.sample import Build
@@ -94,7 +94,8 @@ def test_without_kustomize_it_says_so_in_one_line(
 def test_writing_is_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of its own, before the check."""
     written = []
-    monkeypatch.setattr(front, "write_all", lambda: written.append(True))
+    monkeypatch.setattr(front, "write_all", lambda: written.append("front"))
+    monkeypatch.setattr(rules, "write", lambda: written.append("rules"))
 
     assert program.main(["write"]) == 0
-    assert written == [True]
+    assert written == ["front", "rules"]
