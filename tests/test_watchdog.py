@@ -16,10 +16,11 @@ from tests.watchdog import Watchdog
 PATIENCE_SECONDS = 20
 
 TESTS = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
 from tests.watchdog import Watchdog
 
+signal.signal(signal.SIGQUIT, signal.SIG_IGN if sys.argv[2] == "deaf" else signal.SIG_DFL)
 program = subprocess.Popen(["sleep", "1000"], start_new_session=True)
 Watchdog(program.pid, Path(sys.argv[1]))
 print(program.pid, flush=True)
@@ -36,13 +37,13 @@ def alive(pid: int) -> bool:
     return "State:\tZ" not in status
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-def test_a_killed_run_takes_its_program_along(tmp_path: Path, *, stopped: bool) -> None:
-    """And what that has stored; also one that a test had stopped."""
+@pytest.mark.parametrize(("stopped", "deaf"), [(False, False), (True, False), (False, True)])
+def test_a_killed_run_takes_its_program_along(tmp_path: Path, *, stopped: bool, deaf: bool) -> None:
+    """And what that has stored; also one that a test had stopped, or that ignores SIGQUIT."""
     directory = tmp_path / "data"
     directory.mkdir()
     with subprocess.Popen(  # noqa: S603 - our own words only
-        [sys.executable, "-c", TESTS, str(directory)],
+        [sys.executable, "-c", TESTS, str(directory), "deaf" if deaf else ""],
         cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
         text=True,

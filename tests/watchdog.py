@@ -15,14 +15,22 @@ read -r _ && exit
 kill -QUIT "$1"
 # One that was stopped hears it only when it goes on.
 kill -CONT "$1"
-# Gone, or dead and waiting for somebody who asks how it ended.
-while grep -qs "^State:.[^Z]" "/proc/$1/status"; do sleep 0.1; done
+# Gone, or dead and waiting for somebody who asks how it ended. What a shell has put into the
+# background ignores SIGQUIT, and its children do unless they see to it.
+tries=0
+while grep -qs "^State:.[^Z]" "/proc/$1/status"; do
+    test "$tries" -lt 50 || kill -KILL "$1"
+    tries=$((tries + 1))
+    sleep 0.1
+done
 rm -rf "$2"
 """
 
 
 class Watchdog:
-    """Outlives this process to end another one with SIGQUIT, and to delete what it has stored.
+    """Outlives this process to end another one and to delete what it has stored.
+
+    It sends SIGQUIT, and SIGKILL to what is still there five seconds later.
 
     Args:
         pid: Of the program; nobody waits for it once we are gone.

@@ -181,6 +181,7 @@ async def test_flow_resumes_after_redis_died_without_a_reconnect(
             "keys": True,
             "revocations": True,
             "not_draining": True,
+            "room": True,
         },
     )
     assert second.metric("gateway_redis_reconnects_total") == 2
