@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import yaml
 from infra.compose import secrets
 from infra.images.build import TARGETS
 from infra.manifests.checks import ARROWS
-from infra.stack import programs
 from tests.images.containers import variables
+from tests.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "infra/compose/compose.yaml"
@@ -161,14 +160,7 @@ def test_prometheus_asks_the_services_by_their_names(tmp_path: Path) -> None:
     (tmp_path / "prometheus.yml").write_text(text)
     shutil.copytree(ROOT / "infra/prometheus/rules", tmp_path / "rules")
 
-    done = subprocess.run(  # noqa: S603 - the command is ours
-        [programs.find("promtool"), "check", "config", str(tmp_path / "prometheus.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
+    promtool("check", "config", tmp_path / "prometheus.yml")
     assert (read["global"], read["rule_files"]) == (usual["global"], usual["rule_files"])
     jobs = {entry["job_name"]: entry for entry in read["scrape_configs"]}
     assert jobs.keys() <= {entry["job_name"] for entry in usual["scrape_configs"]}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import yaml
 
 from infra.grafana.__main__ import files as boards
 from infra.manifests import rules
-from infra.stack import programs, prometheus
+from infra.stack import prometheus
+from tests.promtool import promtool
 
 
 def test_what_is_in_the_repository_is_what_is_written() -> None:
@@ -30,14 +30,7 @@ def test_every_rule_is_in_it(tmp_path: Path) -> None:
     assert there == wanted
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(document["spec"]))
 
-    checked = subprocess.run(  # noqa: S603 - the command is ours
-        [programs.find("promtool"), "check", "rules", str(tmp_path / "rules.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert checked.returncode == 0, checked.stderr
+    promtool("check", "rules", tmp_path / "rules.yml")
 
 
 def test_the_component_brings_rules_and_all_boards() -> None:
