@@ -12,7 +12,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures \
-	dashboards board-pictures lock base-image images test-images manifests checkov deploy undeploy secrets clean
+	dashboards board-pictures lock base-image images test-images compose manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ images: $(VENV)/stamp-run ## build the images: REGISTRY= TAG= BASE_IMAGE=; by do
 test-images: $(VENV)/stamp-dev ## run the images, log in and exchange messages between two gateways
 	@$(BIN)/python -m infra.stack install
 	REGISTRY="$(REGISTRY)" TAG="$(TAG)" $(BIN)/python -m pytest -q tests/images/exchange.py
+
+compose: $(MANIFESTS_VENV)/stamp ## draw the secrets of infra/compose/compose.yaml, once, and say how to start it
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.compose
 
 manifests: $(MANIFESTS_VENV)/stamp ## write what is generated in k8s/, build every overlay and component, and check them
 	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests write

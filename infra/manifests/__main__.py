@@ -7,11 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from infra.manifests import build, checks, front, schemas
+from infra.manifests import build, checks, edge, front, rules, schemas
 from infra.manifests.exceptions import ManifestError
 
 EXIT_WRONG = 1
-_STYLED = ("k8s", "nginx/kustomization.yaml", "infra/demo/kustomization.yaml")
+_STYLED = (
+    "k8s",
+    "infra/compose",
+    "infra/demo/kustomization.yaml",
+    "infra/grafana/kustomization.yaml",
+    "nginx/kustomization.yaml",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.manifests")
     parser.add_argument("order", choices=("check", "write"))
     if parser.parse_args(arguments).order == "write":
-        front.write()
+        front.write_all()
+        rules.write()
         return 0
     try:
         found = list(_check())
@@ -34,6 +41,9 @@ def _check() -> Iterator[str]:
     """Build everything and look at it; yields what is wrong."""
     if not _styled():
         yield "yamllint: see above"
+    for variant in edge.VARIANTS:
+        for line in edge.problems(variant, build.TARGET / "nginx" / variant):
+            yield f"nginx/, {variant}: {line}"
     kustomize = build.find()
     if kustomize is None:
         print("Not built, because neither kubectl nor kustomize nor go is here.")

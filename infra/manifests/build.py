@@ -16,7 +16,13 @@ from infra.manifests.exceptions import ManifestError
 ROOT = Path("k8s")
 OVERLAYS = ("dev", "production")
 # Left out of the overlays, because not every cluster can have them.
-OPTIONAL = ("monitoring", "cert-manager", "external-redis", "external-postgres")
+OPTIONAL = (
+    "balanced-gateways",
+    "monitoring",
+    "cert-manager",
+    "external-redis",
+    "external-postgres",
+)
 NAMESPACE = "drawbridge"
 TARGET = Path("build/manifests")
 _TOOLS = Path("build/tools")

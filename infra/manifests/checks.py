@@ -39,6 +39,8 @@ _NAME = "app.kubernetes.io/name"
 _EXAMPLE = "dev-only-"
 # What a process may need after its drain: seconds, with some to spare.
 _FAREWELL_SECONDS = 15
+# PostgreSQL's default, without those that it keeps for its superuser.
+_DATABASE_CONNECTIONS = 97
 _MONITORING = "monitoring"
 _CLUSTER_WIDE = {"Namespace"}
 
@@ -152,9 +154,16 @@ def upstreams_are_services(build: Documents) -> Iterator[str]:
         if name.startswith("nginx-generated"):
             for text in document["data"].values():
                 found |= set(re.findall(r"^server (\S+)", text, re.MULTILINE))
-    for address in sorted(found - services):
+    # nginx' own resolver wants the whole name of the cluster's DNS.
+    short = {re.sub(r"\.[\w-]+\.svc\.cluster\.local:", ":", address) for address in found}
+    for address in sorted(short - services):
         yield f"nginx: there is no Service {address}"
-    served = {address.partition(":")[0] for address in found}
+    known = build.of("Service")
+    served = {
+        workload.name
+        for name in {address.partition(":")[0] for address in short} & known.keys()
+        for workload in build.selected(known[name]["spec"]["selector"])
+    }
     if served != {to for who, to in ARROWS if who == "nginx"}:
         yield f"nginx: its upstreams are {', '.join(sorted(served))}"
 
@@ -195,6 +204,21 @@ def autoscalers_rule_alone(build: Documents) -> Iterator[str]:
             named = metric.get("containerResource", {}).get("container")
             if named is not None and named not in containers:
                 yield f"HorizontalPodAutoscaler {name}: there is no container {named}"
+
+
+def the_database_has_room(build: Documents) -> Iterator[str]:
+    """As many pods as the autoscaler may start, and one more in a rollout, find connections."""
+    scaler = build.of("HorizontalPodAutoscaler").get("auth-service")
+    workload = build.workloads.get("auth-service")
+    if scaler is None or workload is None:
+        return
+    words = workload.main["args"]
+    processes = int(words[words.index("--workers") + 1])
+    # What the service takes unless it is told.
+    pool = int(build.configuration(workload).get("AUTH_DATABASE_POOL", 8))
+    wanted = (scaler["spec"]["maxReplicas"] + 1) * processes * pool
+    if wanted > _DATABASE_CONNECTIONS:
+        yield f"auth-service: it may want {wanted} connections, and PostgreSQL has 100, 3 its own"
 
 
 def budgets_leave_somebody(build: Documents) -> Iterator[str]:
@@ -379,6 +403,7 @@ CHECKS: tuple[Check, ...] = (
     upstreams_are_services,
     grace_is_long_enough,
     autoscalers_rule_alone,
+    the_database_has_room,
     budgets_leave_somebody,
     images_have_a_version,
     secrets_are_examples,

@@ -5,6 +5,7 @@ They are written beside the front's manifest, so that who reads the manifests se
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from infra.stack import nginx
@@ -29,6 +30,28 @@ PLACE = nginx.Place(
     logs="",
     run="/run/nginx",
 )
+#: nginx counts the sockets of each pod itself; else the cluster's network chooses at random.
+BALANCED_DIRECTORY = Path("k8s/components/balanced-gateways")
+BALANCED = replace(
+    PLACE,
+    # nginx' own resolver knows no search list.
+    gateways=["ws-gateway-pods.drawbridge.svc.cluster.local:8080"],
+    resolver="kube-dns.kube-system.svc.cluster.local",
+)
+
+
+def balanced() -> dict[str, str]:
+    """Return the files of the component: those that differ from the base's."""
+    usual = nginx.generated(PLACE)
+    files = nginx.generated(BALANCED)
+    return {name: text for name, text in files.items() if text != usual[name]}
+
+
+def write_all() -> None:
+    """Write those of the base and of the component."""
+    write()
+    for name, text in balanced().items():
+        (BALANCED_DIRECTORY / name).write_text(text, "utf-8")
 
 
 def write(directory: Path = DIRECTORY) -> None:

@@ -34,6 +34,14 @@ def test_each_node_has_a_file_and_each_arrow_an_end() -> None:
     assert policies - {"kustomization", "default-deny"} == WORKLOADS
 
 
+def test_containers_of_one_machine_are_the_picture() -> None:
+    """And who watches it: a cluster has these of its own. Two gateways, so that they need Redis."""
+    services = yaml.safe_load((ROOT / "infra/compose/compose.yaml").read_text("utf-8"))["services"]
+
+    assert services.keys() == WORKLOADS | {"prometheus", "grafana"}
+    assert services["ws-gateway"]["deploy"] == {"replicas": 2}
+
+
 def test_nginx_has_a_file_and_an_upstream_for_each_service() -> None:
     """Under its name."""
     assert names("nginx/conf.d/*.conf") == SERVICES

@@ -7,6 +7,8 @@ import json
 import os
 import secrets
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -15,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded import front as embedded
+from infra.embedded import certificate, front as embedded
 from infra.stack import nginx
-from tests.deploy.front import Front, Request, parse
+from tests.deploy.front import SECONDS, Front, Request, parse
 
 pytestmark = pytest.mark.integration
 
@@ -294,6 +296,49 @@ def test_old_tls_is_refused(front: Front) -> None:
         versions[version] = "Cipher is (NONE)" not in done.stdout and done.returncode == 0
 
     assert versions == {"tls1": False, "tls1_1": False, "tls1_2": True, "tls1_3": True}
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_comes_back_is_known(front: Front, version: ssl.TLSVersion) -> None:
+    """The costly half of a handshake is made once, whichever worker takes the next one."""
+    context = ssl.create_default_context(cafile=front.directory / certificate.CA)
+    context.minimum_version = context.maximum_version = version
+
+    def visit(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+        plain = socket.create_connection(("127.0.0.1", front.tls), timeout=SECONDS)
+        with context.wrap_socket(plain, server_hostname="localhost", session=session) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            while connection.recv(65536):
+                pass
+            return connection.session, connection.session_reused
+
+    session, reused = visit(None)
+
+    assert not reused
+    assert [visit(session)[1] for _ in range(4)] == [True] * 4
+
+
+def test_browsers_come_back_by_tls_unless_it_is_ones_own_machine(front: Front) -> None:
+    """Nor are they told without TLS, or by an address, or in the answer to a handshake."""
+
+    def told(host: str, *, tls: bool = True) -> list[str]:
+        head = f"GET /users/me HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        return front.raw(head, tls=tls).all("strict-transport-security")
+
+    year = ["max-age=31536000"]
+    assert told("drawbridge.example") == told("drawbridge.example:8443") == year
+    assert told("localhost.example") == told("1.2.3.4.example") == year
+    assert told("drawbridge.example", tls=False) == []
+    for host in ("localhost", "localhost:8443", "app.localhost", "127.0.0.1:8443", "[::1]:8443"):
+        assert told(host) == [], host
+    with front.connect(tls=True) as connection:
+        head = "GET /connection/websocket HTTP/1.1\r\nHost: drawbridge.example\r\n"
+        connection.sendall(f"{head}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n".encode())
+        received = b""
+        while b"\r\n\r\n" not in received and (chunk := connection.recv(65536)):
+            received += chunk
+    answer = parse(received)
+    assert (answer.status, answer.all("strict-transport-security")) == (101, [])
 
 
 # --- the log -------------------------------------------------------------------------------------

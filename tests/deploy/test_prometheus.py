@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
-from infra.stack import programs, prometheus
+from infra.stack import prometheus
 from infra.stack.settings import Ports
+from tests.promtool import promtool
 
 
 def test_prometheus_accepts_the_configuration(tmp_path: Path) -> None:
@@ -17,15 +17,8 @@ def test_prometheus_accepts_the_configuration(tmp_path: Path) -> None:
     shutil.copytree(prometheus.SOURCE.parent / "rules", tmp_path / "rules")
     prometheus.write_targets(prometheus.targets(Ports(), 2), tmp_path / "targets")
 
-    checked = subprocess.run(  # noqa: S603 - the command is ours
-        [programs.find("promtool"), "check", "config", str(tmp_path / "prometheus.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert checked.returncode == 0, checked.stderr
-    assert "WARNING" not in checked.stdout + checked.stderr
+    said = promtool("check", "config", tmp_path / "prometheus.yml")
+    assert "WARNING" not in said
 
 
 def test_every_job_has_its_targets() -> None:

@@ -119,6 +119,14 @@ SPOILT: list[tuple[Check, Spoil]] = [
         lambda b: b.main("auth-service").update(name="service"),
     ),
     (
+        checks.the_database_has_room,
+        lambda b: b.get("ConfigMap", "auth-service")["data"].pop("AUTH_DATABASE_POOL"),
+    ),
+    (
+        checks.the_database_has_room,
+        lambda b: b.get("HorizontalPodAutoscaler", "auth-service")["spec"].update(maxReplicas=13),
+    ),
+    (
         checks.budgets_leave_somebody,
         lambda b: b.get("Deployment", "nginx")["spec"].update(replicas=1),
     ),

@@ -51,3 +51,13 @@ def test_logs_are_the_containers_own() -> None:
 def test_nobody_is_served_without_tls() -> None:
     """The other listener is for probes."""
     assert nginx.generated(front.PLACE)["listen.conf"] == "listen 8443 ssl backlog=4096;\n"
+
+
+def test_what_the_component_changes_is_generated_too() -> None:
+    """And it is one file: otherwise kustomization.yaml would have to name another."""
+    directory = front.BALANCED_DIRECTORY
+    files = {path.name: path.read_text("utf-8") for path in directory.glob("*.conf")}
+    content = yaml.safe_load((directory / "kustomization.yaml").read_text("utf-8"))
+
+    assert files == front.balanced()
+    assert content["configMapGenerator"][0]["files"] == list(files)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.manifests import __main__ as program, build, front, schemas
+from infra.manifests import __main__ as program, build, edge, front, rules, schemas
 from infra.manifests.documents import Documents
 from infra.manifests.exceptions import ManifestError
 from tests.infra.manifests.sample import Build
@@ -20,6 +20,7 @@ def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "build", lambda *_: "")
     monkeypatch.setattr(build, "read", lambda _: Build().documents)
     monkeypatch.setattr(schemas, "problems", lambda _: [])
+    monkeypatch.setattr(edge, "problems", lambda *_: [])
     monkeypatch.setattr(program, "_styled", lambda: True)
 
 
@@ -69,6 +70,17 @@ def test_style_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert "yamllint" in capsys.readouterr().err
 
 
+def test_the_front_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each variant of it, by its name."""
+    monkeypatch.setattr(edge, "problems", lambda variant, _: [f"{variant} is wrong"])
+
+    assert program.main(["check"]) == 1
+    said = capsys.readouterr().err
+    assert [f"nginx/, {name}: {name} is wrong" for name in edge.VARIANTS] == said.splitlines()
+
+
 def test_without_kustomize_it_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,7 +94,8 @@ def test_without_kustomize_it_says_so_in_one_line(
 def test_writing_is_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of its own, before the check."""
     written = []
-    monkeypatch.setattr(front, "write", lambda: written.append(True))
+    monkeypatch.setattr(front, "write_all", lambda: written.append("front"))
+    monkeypatch.setattr(rules, "write", lambda: written.append("rules"))
 
     assert program.main(["write"]) == 0
-    assert written == [True]
+    assert written == ["front", "rules"]

@@ -96,3 +96,13 @@ def test_the_digest_is_of_all_files() -> None:
 
     assert nginx.digest(files) == nginx.digest(dict(reversed(files.items())))
     assert nginx.digest(files) != nginx.digest(fewer)
+
+
+def test_names_can_be_asked_for_again_and_again() -> None:
+    """By versions of nginx that know how; the others are not told of it."""
+    usual = nginx.generated(PLACE)["ws-gateway.conf"]
+    asked = nginx.generated(dataclasses.replace(PLACE, gateways=["pods:8080"], resolver="dns.test"))
+
+    assert "resolve" not in usual
+    assert "resolver dns.test valid=5s;\n" in asked["ws-gateway.conf"]
+    assert "server pods:8080 resolve max_fails=1 fail_timeout=2s;\n" in asked["ws-gateway.conf"]

@@ -1,0 +1,1 @@
+"""How many of everything: a model of what so many connections need."""
