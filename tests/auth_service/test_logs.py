@@ -12,17 +12,23 @@ import pytest
 from auth_service import logs
 
 
-@pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    """Where the log goes during one test."""
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Logging as it was, afterwards: another test's process may be this one."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    written = io.StringIO()
-    logs.configure(written)
-    yield written
+    yield
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.getLogger("uvicorn.access").disabled = False
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    """Where the log goes during one test."""
+    written = io.StringIO()
+    logs.configure(written)
+    return written
 
 
 def test_a_record_is_one_json_line(stream: io.StringIO) -> None:

@@ -300,8 +300,12 @@ class TestOutage:
         self, server: RedisServer, log: RevocationLog, follow: Follow
     ) -> None:
         """Each attempt has one, which goes with it."""
+        async with follow():
+            await until(lambda: log._outage_logged)
+        await until(lambda: server.connections() == 0)
+
+        begin(server)
         for _ in range(3):
             async with follow():
                 await until(lambda: server.connections() == 1)
         await until(lambda: server.connections() == 0)
-        assert not log.readable
