@@ -1,4 +1,4 @@
-"""The pictures of the pages and boards; ``make pictures`` and ``make board-pictures`` take them."""
+"""The pictures of the pages, which ``make pictures``, ``board-pictures`` and ``bench`` make."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_each_picture_is_shown_and_small() -> None:
     shown = set(re.findall(r"images/(\w+)\.png", (DOCS / "page.md").read_text("utf-8")))
     taken = {
         path.stem: path.read_bytes()
-        for path in (DOCS / "images").iterdir()
+        for path in (DOCS / "images").glob("*.png")
         if not path.stem.startswith("board-")
     }
     names = set(re.findall(r'take\(\w+, "(\w+)"\)', (DOCS / "pictures.py").read_text("utf-8")))
@@ -25,6 +25,15 @@ def test_each_picture_is_shown_and_small() -> None:
     for picture in taken.values():
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < MAX_BYTES
+
+
+def test_each_plot_is_shown() -> None:
+    """``make bench`` writes page and plots in one go."""
+    page = (DOCS / "performance.md").read_text("utf-8")
+    plots = {path.name: path.read_text("utf-8") for path in (DOCS / "images").glob("*.svg")}
+
+    assert set(re.findall(r"images/([\w-]+\.svg)", page)) == plots.keys()
+    assert all(plot.startswith("<svg") and len(plot) < MAX_BYTES for plot in plots.values())
 
 
 def test_each_board_is_shown() -> None:
