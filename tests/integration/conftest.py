@@ -21,7 +21,15 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """A server with its usual times, which says everything it does."""
-    settings = {"GATEWAY_LOG_LEVEL": "INFO", "GATEWAY_EXPIRY_GRACE_SECONDS": "0"}
+    settings = {
+        "GATEWAY_LOG_LEVEL": "INFO",
+        "GATEWAY_EXPIRY_GRACE_SECONDS": "0",
+        # Everybody of many tests logs in from one address, as the same two users.
+        "AUTH_LIMIT_LOGINS": "0",
+        "AUTH_LIMIT_ADDRESS": "0",
+        "AUTH_LIMIT_ACCOUNT": "0",
+        "AUTH_LIMIT_CLIENT": "0",
+    }
     server = Embedded(tmp_path_factory.mktemp("running"), settings).start()
     yield server
     server.stop()
