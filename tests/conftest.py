@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.no_skips import pytest_runtest_makereport
 from tests.postgres_server import PostgresServer
+
+__all__ = ["pytest_runtest_makereport"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
