@@ -11,7 +11,7 @@ CHECKOV_VENV := .venv-checkov
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures \
+.PHONY: help run up down services load bench test test-sdk chaos coverage lint format proto docs pictures \
 	dashboards board-pictures lock base-image images test-images compose manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
@@ -85,6 +85,13 @@ coverage: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests and list what no
 test-sdk: $(VENV)/stamp-dev ## run the official Python SDK's own live tests, on ports 8000 and up
 	@$(BIN)/python -m infra.stack install
 	PYTHONPATH=. $(BIN)/python tests/sdk/python/suite.py
+
+# SEEDS= as many runs, from SEED= on; PREVIOUS= a checkout of an earlier version, beside this one.
+chaos: $(VENV)/stamp-dev ## break the stack while clients count, and judge it: MINUTES= SEED= SEEDS= CLIENTS= RATE= PREVIOUS=
+	@$(BIN)/python -m infra.stack install
+	@PYTHONPATH=. $(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(PREVIOUS),--previous $(PREVIOUS))
 
 base-image: $(VENV)/stamp-run ## make the base of the images from Debian's packages, where no registry answers
 	@$(BIN)/python -m infra.images base

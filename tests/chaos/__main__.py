@@ -1,0 +1,100 @@
+"""``python -m tests.chaos``: shakes the stack, and says whether it kept its promises.
+
+``--check`` judges the histories of an earlier run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from tests.chaos.checker import check
+from tests.chaos.figures import Figure, measure, table
+from tests.chaos.history import Event, read
+from tests.chaos.run import Options, run
+from tests.chaos.verdict import Verdict, timeline
+
+EXIT_BROKEN = 1
+EXIT_FAILED = 2
+_DIRECTORY = Path(".local/chaos")
+_SHOWN = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one seed after the other; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.check is not None:
+        events = read(sorted(options.check.glob("*.jsonl")))
+        return EXIT_BROKEN if _report(events, check(events)) else 0
+    status = 0
+    figures: list[Figure] = []
+    totals: Counter[str] = Counter()
+    for seed in range(options.seed, options.seed + options.seeds):
+        directory = (_DIRECTORY / f"seed-{seed}").absolute()
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        given = Options(
+            seed=seed,
+            seconds=60 * options.minutes,
+            clients=options.clients,
+            rate=options.rate,
+            previous=options.previous,
+        )
+        print(f"seed {seed}, {options.minutes} min, {options.clients} clients: {directory}")
+        try:
+            events = uvloop.run(run(given, directory))
+        except Exception as failed:  # noqa: BLE001 - whatever it is, it is not a verdict
+            print(f"seed {seed}: the run failed: {failed!r}")
+            return EXIT_FAILED
+        verdict = check(events)
+        figures += measure(events)
+        totals.update(verdict.counts)
+        if _report(events, verdict):
+            status = EXIT_BROKEN
+            print(f"again: make chaos MINUTES={options.minutes} SEED={seed}")
+    print()
+    print("\n".join(table(figures)))
+    _print_counts(totals, f"all {options.seeds} seeds")
+    return status
+
+
+def _report(events: Sequence[Event], verdict: Verdict) -> int:
+    _print_counts(verdict.counts, "checked")
+    print(f"violations: {len(verdict.violations)}")
+    rules = Counter(f"promise {one.promise}, {one.rule}" for one in verdict.violations)
+    for rule, count in rules.most_common(_SHOWN):
+        print(f"  {rule}: {count}")
+    first = verdict.first
+    if first is not None:
+        print(f"first: promise {first.promise}, {first.rule}: {first.text}")
+        print(f"  client {first.client or '-'}, channel {first.channel or '-'}")
+        print("\n".join(f"  {line}" for line in timeline(events, first)))
+    return len(verdict.violations)
+
+
+def _print_counts(counts: Counter[str], title: str) -> None:
+    print(f"{title}:")
+    for name, count in sorted(counts.items()):
+        print(f"  {name}: {count}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=210, help="attempts to publish a second")
+    parser.add_argument("--previous", type=Path, help="a checkout of an earlier version")
+    parser.add_argument("--check", type=Path, help="judge what is in this directory")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

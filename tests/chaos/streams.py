@@ -1,0 +1,227 @@
+"""Promises 1 and 6: every publication in order, once, or told; nothing acknowledged is lost.
+
+Each client's history of a channel is a chain of publications whose offsets follow each other, as
+long as nobody told it of a gap. What a client has at an offset must have the same predecessor
+everywhere: two clients that agree on a publication and not on the one before it have been on
+different streams, and one of them was not told.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tests.chaos.circumstances import Circumstances
+from tests.chaos.history import (
+    Answered,
+    End,
+    Event,
+    Kept,
+    Received,
+    Sent,
+    Subscribed,
+    Unsubscribed,
+)
+from tests.chaos.verdict import Verdict, Violation
+
+WHOLE = "kept:"
+"""Channels whose history is long enough for every outage here."""
+
+_RESUMED_WITH_AT_MOST = 300
+PASSING = ("victim-", "slow-")
+"""Clients that leave before the end."""
+
+_Node = tuple[str, int, str]
+
+
+class _Chain:
+    """One client's history of one channel."""
+
+    __slots__ = ("active", "epoch", "last", "offset")
+
+    def __init__(self) -> None:
+        self.active = False
+        self.epoch = ""
+        self.offset: int | None = None
+        self.last: str | None = None
+
+
+class _Checker:
+    def __init__(self, circumstances: Circumstances) -> None:
+        self.verdict = Verdict()
+        self._circumstances = circumstances
+        self._chains: dict[tuple[str, str], _Chain] = defaultdict(_Chain)
+        self._before: dict[_Node, tuple[str, str]] = {}
+        self._places: dict[str, int] = {}
+        self._received: dict[str, set[str]] = defaultdict(set)
+        self._sent: dict[str, Sent] = {}
+        self._acknowledged: dict[str, float] = {}
+        self._ends: list[End] = []
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Received():
+                self._receive(event)
+            case Subscribed():
+                self._subscribe(event)
+            case Unsubscribed():
+                self._chains[event.client, event.channel].active = False
+            case Kept():
+                self._keep(event)
+            case Sent():
+                self._sent[event.id] = event
+                self.verdict.counts["attempts to publish"] += 1
+            case Answered(code=0):
+                self._acknowledged[event.id] = event.at
+            case End():
+                self._ends.append(event)
+            case _:
+                pass
+
+    def finish(self) -> Verdict:
+        counts = self.verdict.counts
+        counts["publications acknowledged"] = len(self._acknowledged)
+        counts["clients with a history"] = len(self._chains)
+        self._check_acknowledged()
+        self._check_ends()
+        return self.verdict
+
+    # What arrives
+
+    def _receive(self, event: Received) -> None:
+        self.verdict.counts["deliveries"] += 1
+        if event.channel.startswith("flood:"):
+            return
+        chain = self._chains[event.client, event.channel]
+        if chain.offset is None:
+            self._break(event, "order", f"offset {event.offset} before any subscription")
+        elif event.offset <= chain.offset:
+            rule = "once" if event.id in self._received[event.client] else "order"
+            self._break(event, rule, f"offset {event.offset} after {chain.offset}: {event.id}")
+            return
+        elif event.offset != chain.offset + 1:
+            missing = f"{chain.offset + 1} to {event.offset - 1}"
+            self._break(event, "silence", f"offsets {missing} never came, and nobody said so")
+            chain.last = None
+        elif chain.last is not None:
+            node = event.channel, event.offset, event.id
+            self._follow(event, node, chain.last, event.client)
+        if event.id in self._received[event.client]:
+            self._break(event, "once", f"{event.id} came twice")
+        self._received[event.client].add(event.id)
+        self._place(event, event.channel, event.offset, event.id)
+        chain.offset, chain.last = event.offset, event.id
+
+    def _subscribe(self, event: Subscribed) -> None:
+        counts = self.verdict.counts
+        chain = self._chains[event.client, event.channel]
+        before, chain.active = chain.offset, True
+        counts["subscriptions"] += 1
+        if event.recovered and before is not None:
+            counts["subscriptions resumed"] += 1
+            # What was missed follows, one after the other; the position is as it was.
+            # Who subscribed to a stream that nobody had written to knows no epoch.
+            if chain.epoch and event.epoch != chain.epoch:
+                text = f"resumed in epoch {event.epoch} what was of {chain.epoch}"
+                self._break(event, "lost tail", text)
+            elif event.offset < before:
+                text = f"resumed at {event.offset}, and {before} was there already"
+                self._break(event, "lost tail", text)
+            chain.epoch = event.epoch
+            return
+        if event.asked and before is not None:
+            counts["told of a gap"] += 1
+            self._check_reason(event, chain, before)
+        chain.epoch, chain.offset, chain.last = event.epoch, event.offset, None
+
+    def _check_reason(self, event: Subscribed, chain: _Chain, before: int) -> None:
+        """A gap that there was not costs every client the history, and is no less wrong."""
+        if self._circumstances.lost_before(event.at) or not event.channel.startswith(WHOLE):
+            return
+        if not 0 <= event.offset - before <= _RESUMED_WITH_AT_MOST:
+            return
+        text = f"not resumed at {before} of {chain.epoch}; the top is {event.offset}"
+        self._break(event, "told without cause", text, promise=5)
+
+    # What belongs where
+
+    def _keep(self, event: Kept) -> None:
+        last: str | None = None
+        for offset, name in event.entries:
+            if last is not None:
+                self._follow(event, (event.channel, offset, name), last, "Redis")
+            self._place(event, event.channel, offset, name)
+            last = name
+        self.verdict.counts["entries read from Redis"] += len(event.entries)
+
+    def _follow(self, event: Event, node: _Node, before: str, witness: str) -> None:
+        channel, offset, name = node
+        known = self._before.setdefault(node, (before, witness))
+        if known[0] != before:
+            text = f"before {name} ({offset}) {witness} has {before}, {known[1]} {known[0]}"
+            client = witness if witness != "Redis" else known[1]
+            self._add("lost tail", event.at, text, client=client, channel=channel)
+
+    def _place(self, event: Event, channel: str, offset: int, name: str) -> None:
+        if self._places.setdefault(name, offset) != offset:
+            text = f"{name} has the offsets {self._places[name]} and {offset}"
+            self._add("once", event.at, text, channel=channel)
+
+    # The end
+
+    def _check_acknowledged(self) -> None:
+        for name, at in self._acknowledged.items():
+            sent = self._sent.get(name)
+            if sent is None or sent.channel.startswith("flood:") or name in self._places:
+                continue
+            if self._circumstances.lost_after(at):
+                self.verdict.counts["acknowledged, and lost with Redis' data"] += 1
+                continue
+            text = f"{name} was acknowledged, and is nowhere"
+            self._add("acknowledged", at, text, client=sent.client, channel=sent.channel, promise=6)
+
+    def _check_ends(self) -> None:
+        last = {end.channel: end for end in self._ends}
+        ended: dict[str, set[str]] = defaultdict(set)
+        for end in self._ends:
+            ended[end.channel].add(end.id)
+        for (client, channel), chain in self._chains.items():
+            if channel not in last or client.startswith(PASSING):
+                continue
+            self.verdict.counts["clients that heard the last word"] += 1
+            missing = ended[channel] - self._received[client]
+            if missing:
+                text = f"never came: {sorted(missing)}; its offset is {chain.offset}"
+                self._add("silence", last[channel].at, text, client=client, channel=channel)
+
+    def _break(
+        self, event: Received | Subscribed, rule: str, text: str, *, promise: int = 1
+    ) -> None:
+        self._add(rule, event.at, text, client=event.client, channel=event.channel, promise=promise)
+
+    def _add(
+        self,
+        rule: str,
+        at: float,
+        text: str,
+        *,
+        client: str = "",
+        channel: str = "",
+        promise: int = 1,
+    ) -> None:
+        self.verdict.violations.append(
+            Violation(promise=promise, rule=rule, at=at, text=text, client=client, channel=channel)
+        )
+
+
+def check_streams(events: Iterable[Event], circumstances: Circumstances) -> Verdict:
+    """Judge promises 1 and 6, and what 5 says of gaps.
+
+    Args:
+        events: The whole history, in order.
+        circumstances: Of it.
+    """
+    checker = _Checker(circumstances)
+    for event in events:
+        checker.take(event)
+    return checker.finish()

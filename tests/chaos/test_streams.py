@@ -1,0 +1,271 @@
+"""The order of publications, judged on histories that are a few lines long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.chaos.circumstances import Circumstances
+from tests.chaos.history import (
+    Answered,
+    End,
+    Event,
+    Fault,
+    Kept,
+    Received,
+    Sent,
+    Subscribed,
+    Unsubscribed,
+)
+from tests.chaos.schedule import Kind
+from tests.chaos.streams import check_streams
+from tests.chaos.verdict import Verdict
+
+CHANNEL = "kept:1"
+
+
+class Story:
+    """Writes a history, one second after the other."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._at = 0.0
+
+    def now(self) -> float:
+        """Return the next moment."""
+        self._at += 1
+        return self._at
+
+    def subscribe(
+        self, client: str, offset: int, *, epoch: str = "e", recovered: bool | None = None
+    ) -> None:
+        """Begin a subscription, or resume one, or be told that this is not possible."""
+        asked, yes = recovered is not None, bool(recovered)
+        self.events.append(Subscribed(self.now(), client, CHANNEL, epoch, offset, asked, yes))
+
+    def receive(self, client: str, *offsets: int, word: str = "p") -> None:
+        """Receive publications whose names are their offsets."""
+        for offset in offsets:
+            now = self.now()
+            self.events.append(Received(now, client, CHANNEL, offset, f"{word}{offset}", now))
+
+    def publish(self, name: str, code: int = 0) -> None:
+        """Publish, and be answered."""
+        self.events.append(Sent(self.now(), "speaker", CHANNEL, name))
+        self.events.append(Answered(self.now(), "speaker", name, code))
+
+    def keep(self, *entries: tuple[int, str]) -> None:
+        """Find this in Redis."""
+        self.events.append(Kept(self.now(), CHANNEL, entries))
+
+    def fault(self, kind: Kind) -> None:
+        """Have a fault."""
+        began = self.now()
+        self.events.append(Fault(began, self.now(), self.now(), kind.value))
+
+    def end(self, name: str) -> None:
+        """Say the last word."""
+        self.events.append(End(self.now(), CHANNEL, name))
+
+    def judge(self) -> Verdict:
+        """Check it."""
+        self.events.sort(key=lambda event: event.at)
+        return check_streams(self.events, Circumstances(self.events))
+
+
+@pytest.fixture
+def story() -> Story:
+    """An empty history."""
+    return Story()
+
+
+def rules(story: Story) -> Sequence[str]:
+    """Return what was broken."""
+    return [violation.rule for violation in story.judge().violations]
+
+
+def test_all_in_order_is_right(story: Story) -> None:
+    """Live, resumed, and live again."""
+    story.subscribe("a", 3)
+    story.receive("a", 4, 5)
+    story.subscribe("a", 7, recovered=True)
+    story.receive("a", 6, 7, 8)
+
+    verdict = story.judge()
+
+    assert verdict.violations == []
+    assert verdict.counts["deliveries"] == 5
+    assert verdict.counts["subscriptions resumed"] == 1
+
+
+def test_a_publication_that_is_missing_is_silence(story: Story) -> None:
+    """Nobody said so."""
+    story.subscribe("a", 3)
+    story.receive("a", 4, 6)
+
+    assert rules(story) == ["silence"]
+
+
+def test_one_that_is_missing_after_a_resumption_is_silence(story: Story) -> None:
+    """The answer said that it had recovered all."""
+    story.subscribe("a", 3)
+    story.subscribe("a", 6, recovered=True)
+    story.receive("a", 5, 6)
+
+    assert rules(story) == ["silence"]
+
+
+def test_one_that_is_missing_at_the_end_of_a_resumption_is_silence(story: Story) -> None:
+    """Seen as soon as the next one comes."""
+    story.subscribe("a", 3)
+    story.subscribe("a", 6, recovered=True)
+    story.receive("a", 4, 5, 7)
+
+    assert rules(story) == ["silence"]
+
+
+def test_who_was_told_of_a_gap_begins_anew(story: Story) -> None:
+    """After Redis had lost data."""
+    story.subscribe("a", 3)
+    story.receive("a", 4)
+    story.fault(Kind.REDIS_TAIL)
+    story.events.append(Unsubscribed(story.now(), "a", CHANNEL, 2500))
+    story.subscribe("a", 3, epoch="f", recovered=False)
+    story.receive("a", 4, 5, word="new")
+
+    verdict = story.judge()
+
+    assert verdict.violations == []
+    assert verdict.counts["told of a gap"] == 1
+
+
+def test_a_gap_that_there_was_not_is_wrong(story: Story) -> None:
+    """Redis had lost nothing."""
+    story.subscribe("a", 3)
+    story.receive("a", 4)
+    story.subscribe("a", 6, recovered=False)
+
+    assert rules(story) == ["told without cause"]
+
+
+def test_a_swapped_pair_is_found(story: Story) -> None:
+    """The later one looks like a gap, the earlier one like an old one."""
+    story.subscribe("a", 3)
+    story.receive("a", 5, 4, 6)
+
+    assert rules(story) == ["silence", "order"]
+
+
+def test_contents_that_are_swapped_are_found(story: Story) -> None:
+    """The offsets are in order; the witness has the others."""
+    for client in ("a", "b"):
+        story.subscribe(client, 3)
+    story.receive("a", 4, 5, 6)
+    story.receive("b", 4)
+    for offset, name in ((5, "p6"), (6, "p5")):
+        now = story.now()
+        story.events.append(Received(now, "b", CHANNEL, offset, name, now))
+
+    assert {"lost tail", "once"} & set(rules(story))
+
+
+def test_what_comes_twice_is_found(story: Story) -> None:
+    """With the same offset."""
+    story.subscribe("a", 3)
+    story.receive("a", 4, 5, 5, 6)
+
+    assert rules(story) == ["once"]
+
+
+def test_what_was_published_twice_is_found(story: Story) -> None:
+    """With offsets of their own, as after a blind retry."""
+    story.subscribe("a", 3)
+    story.receive("a", 4)
+    now = story.now()
+    story.events.append(Received(now, "a", CHANNEL, 5, "p4", now))
+
+    assert set(rules(story)) == {"once"}
+
+
+def test_a_lost_tail_that_has_grown_again_is_found(story: Story) -> None:
+    """One saw what was lost, and goes on as if the new publications came after it."""
+    story.subscribe("a", 3)
+    story.receive("a", 4, 5)
+    story.fault(Kind.REDIS_TAIL)
+    story.keep((3, "p3"), (4, "new4"), (5, "new5"), (6, "p6"))
+    story.receive("a", 6)
+
+    assert rules(story) == ["lost tail"]
+
+
+def test_a_lost_tail_that_was_told_of_is_none(story: Story) -> None:
+    """The same, but for the telling."""
+    story.subscribe("a", 3)
+    story.receive("a", 4, 5)
+    story.fault(Kind.REDIS_TAIL)
+    story.keep((3, "p3"), (4, "new4"), (5, "new5"), (6, "p6"))
+    story.subscribe("a", 5, epoch="f", recovered=False)
+    story.receive("a", 6)
+
+    assert rules(story) == []
+
+
+def test_a_resumption_in_another_epoch_is_wrong(story: Story) -> None:
+    """A position of one epoch says nothing in another."""
+    story.subscribe("a", 3)
+    story.subscribe("a", 3, epoch="f", recovered=True)
+
+    assert rules(story) == ["lost tail"]
+
+
+def test_a_resumption_below_the_position_is_wrong(story: Story) -> None:
+    """A tail was lost, and taken for silence."""
+    story.subscribe("a", 7)
+    story.subscribe("a", 3, recovered=True)
+
+    assert rules(story) == ["lost tail"]
+
+
+def test_what_was_acknowledged_is_somewhere(story: Story) -> None:
+    """At a client, or in Redis."""
+    story.subscribe("a", 3)
+    story.publish("p4")
+    story.publish("p5")
+    story.receive("a", 4)
+    story.keep((4, "p4"), (5, "p5"))
+
+    assert rules(story) == []
+
+
+def test_what_was_acknowledged_and_is_nowhere_is_lost(story: Story) -> None:
+    """One that was refused may be anywhere."""
+    story.subscribe("a", 3)
+    story.publish("p4")
+    story.publish("p5", 100)
+
+    assert rules(story) == ["acknowledged"]
+
+
+def test_what_redis_has_lost_is_counted_apart(story: Story) -> None:
+    """Only what was acknowledged before."""
+    story.publish("p4")
+    story.fault(Kind.REDIS_EMPTY)
+    story.publish("p5")
+
+    verdict = story.judge()
+
+    assert [violation.text.split()[0] for violation in verdict.violations] == ["p5"]
+    assert verdict.counts["acknowledged, and lost with Redis' data"] == 1
+
+
+def test_who_does_not_hear_the_last_word_was_left_in_silence(story: Story) -> None:
+    """There is no later publication that would show the gap."""
+    for client in ("a", "b", "victim-1-bare"):
+        story.subscribe(client, 3)
+    story.receive("a", 4)
+    story.end("p4")
+
+    (violation,) = story.judge().violations
+
+    assert (violation.rule, violation.client) == ("silence", "b")
