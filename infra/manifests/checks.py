@@ -246,7 +246,8 @@ def images_have_a_version(build: Documents) -> Iterator[str]:
     """What runs is what was tested."""
     for workload in build.workloads.values():
         for container in workload.containers:
-            name, _, tag = container["image"].rpartition(":")
+            # A digest says which image, and to nobody which version.
+            name, _, tag = container["image"].partition("@")[0].rpartition(":")
             if not name or "/" in tag or tag == "latest":
                 yield f"{workload.name}: the image {container['image']} has no version"
 

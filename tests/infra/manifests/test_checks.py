@@ -132,6 +132,10 @@ SPOILT: list[tuple[Check, Spoil]] = [
     ),
     (checks.images_have_a_version, lambda b: b.main("nginx").update(image="x/nginx:latest")),
     (checks.images_have_a_version, lambda b: b.main("nginx").update(image="x:5000/nginx")),
+    (
+        checks.images_have_a_version,
+        lambda b: b.main("redis").update(image=f"redis@sha256:{'0' * 64}"),
+    ),
     (checks.secrets_are_examples, secret),
     (checks.secrets_are_examples, example_in_production),
     (
