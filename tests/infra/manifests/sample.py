@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import operator
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,10 @@ def _patch(found: list[dict[str, Any]], directory: Path) -> None:
             for item in found:
                 where = (item["kind"], item["metadata"]["name"])
                 if where == (patch["target"]["kind"], patch["target"]["name"]):
-                    functools.reduce(operator.getitem, way, item).append(change["value"])
+                    place: Any = item
+                    for step in way:
+                        place = place[step]
+                    place.append(change["value"])
 
 
 def _kustomization(directory: Path) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def test_with_ipv6_everything_listens_on_both_families() -> None:
     gateway = GatewaySettings.from_environment(given)
     auth = AuthSettings.from_environment(given)
     both = [("0.0.0.0", 8080), ("::", 8080)]  # noqa: S104 - a pod has no other
-    assert list(gateway.bind) == list(auth.bind) == both
     internal = [(host, 9000) for host, _ in both]
-    assert list(gateway.internal_bind) == list(auth.internal_bind) == internal
+    assert (list(gateway.bind), list(gateway.internal_bind)) == (both, internal)
+    assert [(entry.host, entry.port) for entry in auth.bind] == both
+    assert [(entry.host, entry.port) for entry in auth.internal_bind] == internal
