@@ -1,9 +1,9 @@
 """The tables' revision: what a database has, and how it gets what this version needs.
 
-Migrations are in ``auth_service/migrations``, and only go forward. Within a generation (the first two
-digits of a revision) they only add, so an earlier version of the service works with what a later one
-made: its pods may start again in the middle of a rollout, and a rollout may be taken back. A revision
-that takes something away begins a generation; behind it only a backup leads.
+Migrations are in ``auth_service/migrations``, and only go forward. Within a generation (the first
+two digits of a revision) they only add, so an earlier version of the service works with what a
+later one made: its pods may start again in the middle of a rollout, and a rollout may be taken
+back. A revision that takes something away begins a generation; behind it only a backup leads.
 
 All that are missing are one transaction: done whole or not at all. Whoever comes second waits for
 the first one, and finds nothing left to do.

@@ -154,10 +154,11 @@ async def test_a_failure_leaves_nothing_behind(
 
 
 async def test_what_a_later_version_added_suits_this_one(empty: Database) -> None:
-    """A pod of the old version starts again in the middle of a rollout, or after it was taken back."""
+    """A pod of the old version starts in the middle of a rollout, or after it was taken back."""
     await migration.upgrade(empty)
     later = f"{REVISION[:2]}99"
-    await _run(empty, f"UPDATE alembic_version SET version_num = '{later}'")
+    async with empty.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": later})
 
     found = await migration.status(empty)
     assert found.newer
