@@ -587,7 +587,7 @@ class _RefusalCounter:
         if not isinstance(error, HTTPException):
             raise TypeError("registered for HTTPException only") from error
         if connection.scope["type"] == "websocket" or connection.scope["path"] in _HANDSHAKES:
-            self._metrics.handshakes.labels(_RESULTS.get(error.status_code, "error")).inc()
+            self._metrics.handshakes[_RESULTS.get(error.status_code, "error")] += 1
             self._metrics.handshake_seconds.observe(elapsed(connection.scope))
             reason = getattr(error.__cause__ and error.__cause__.__cause__, "reason", "")
             logger.info(
