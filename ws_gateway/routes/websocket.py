@@ -24,7 +24,7 @@ def add_routes(router: APIRouter, *, door: Door, query_token: bool, deflate: boo
     """Add the route.
 
     Args:
-        router: The application's own. One that is included matches a request three times.
+        router: The application's own. One that is included matches a request twice.
         door: Lets clients in.
         query_token: Accept ``?access_token=``.
         deflate: Agree to compressed messages.
