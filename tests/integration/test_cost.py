@@ -261,7 +261,8 @@ async def test_handshake_of_a_known_token(front: Front, token: str) -> None:
 async def test_first_commands(front: Front, token: str) -> None:
     """One frame for each reply, one write for each message."""
     front.hang_up(await front.connect(token))
-    connects, subscribes = [], []
+    connects: list[int] = []
+    subscribes: list[int] = []
     for _ in range(ROUNDS):
         wire = await front.shake_hands(token)
         for sent, replies, found in ((CONNECT, 1, connects), (SUBSCRIBE_TWICE, 2, subscribes)):
