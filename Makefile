@@ -58,8 +58,8 @@ down: $(VENV)/stamp-run ## stop the stack
 	@$(BIN)/python -m infra.stack down
 
 # HOST counts only where it is typed: some shells keep the machine's name there.
-load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
-	@USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
+load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: SCENARIO= USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
+	@SCENARIO="$(SCENARIO)" SIZE="$(SIZE)" USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
 		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
 		$(BIN)/python -m infra.load
 
