@@ -12,7 +12,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down services load bench test test-sdk chaos coverage lint format proto docs pictures \
-	dashboards board-pictures lock base-image images test-images compose manifests checkov deploy undeploy secrets clean
+	dashboards board-pictures lock base-image images pin-images test-images compose manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,8 +58,8 @@ down: $(VENV)/stamp-run ## stop the stack
 	@$(BIN)/python -m infra.stack down
 
 # HOST counts only where it is typed: some shells keep the machine's name there.
-load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
-	@USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
+load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: SCENARIO= USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
+	@SCENARIO="$(SCENARIO)" SIZE="$(SIZE)" USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
 		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
 		$(BIN)/python -m infra.load
 
@@ -100,6 +100,10 @@ images: $(VENV)/stamp-run ## build the images: REGISTRY= TAG= BASE_IMAGE=; by do
 	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" BASE_IMAGE="$(BASE_IMAGE)" NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" \
 		$(BIN)/python -m infra.images build
 
+# Nothing is pinned that no registry has shown.
+pin-images: $(MANIFESTS_VENV)/stamp ## write digests of other people's images into the production overlay, where registries answer
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests pin
+
 # The images must be there: make images.
 test-images: $(VENV)/stamp-dev ## run the images, log in and exchange messages between two gateways
 	@$(BIN)/python -m infra.stack install
@@ -121,8 +125,8 @@ checkov: manifests $(CHECKOV_VENV)/stamp ## look for hardening that is missing i
 	@$(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml --framework dockerfile --compact --quiet \
 		--skip-download --file infra/docker/Dockerfile
 
-deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGISTRY= TAG= OVERLAY=production
-	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" OVERLAY="$(OVERLAY)" BASE_IMAGE="$(BASE_IMAGE)" \
+deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGISTRY= TAG= OVERLAY=production BUILT=
+	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" OVERLAY="$(OVERLAY)" BUILT="$(BUILT)" BASE_IMAGE="$(BASE_IMAGE)" \
 		NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy deploy
 
 undeploy: $(MANIFESTS_VENV)/stamp ## take it off again, but for data and Secrets: OVERLAY=production
