@@ -594,8 +594,12 @@ class Connection(Writer):
         if credentials is None or self._attached:
             return
         self._attached = True
+                before = credentials
         try:
             admitted = await self.node.admit(self, credentials, ABSENT)
+                same = before is not None and before.user == credentials.user
+                if not same and not node.has_room_for(credentials.user):
+                    raise Disconnect(DisconnectCode.CONNECTION_LIMIT, "of the user")
         except ReplyError as error:
             # Nobody asked, so nobody can be answered; the client comes back after a temporary
             # failure, and not after a refusal.

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from ws_gateway import delivery, policy, recovery
+from ws_gateway.admission import AddressCount
 from ws_gateway.attendance import Attendance
 from ws_gateway.broker.base import PLAIN, Broker, HistoryFilter, Link, PublishOptions
 from ws_gateway.channels import Channel, ChannelOptions, Channels
@@ -85,6 +86,7 @@ class Member(Subscriber, Evictable, Leaving, Protocol):
     """A connection, as far as the node knows it."""
 
     client: str
+    address: str
 
     def lose_position(self, channel: str) -> None:
         """End a subscription that has a position, for publications were missed."""
@@ -114,6 +116,8 @@ class Node:
         presence_limit: How many connections a client is shown at most.
         tells_last_seen: Users may ask when others were connected last.
         max_message_bytes: Limit of one incoming message.
+        connections_per_user: How many one user may have here; 0 for no limit.
+        connections_per_address: How many one address may have here; 0 for no limit.
         version: Told to clients.
         loop: The process's event loop.
         clock: Wall-clock seconds, for what tokens say.
@@ -126,6 +130,7 @@ class Node:
         deflater: Compresses for connections that can read it.
         closes: The connections that ended last.
     """
+        addresses: How many connections each address has.
 
     def __init__(
         self,
@@ -150,6 +155,8 @@ class Node:
         presence_limit: int = 1000,
         tells_last_seen: bool = False,
         compression_min_bytes: int = 0,
+        connections_per_user: int = 0,
+        connections_per_address: int = 0,
         revoked: Callable[[Credentials], Kind | None] = _none_revoked,
     ) -> None:
         self.id = str(uuid.uuid4())
@@ -198,13 +205,19 @@ class Node:
             everyone=self._members,
             of_user=self.users.connections,
             revoked=revoked,
+        self.addresses = AddressCount(connections_per_address)
+        self._per_user = connections_per_user
             call_soon=loop.call_soon,
         )
         metrics.bytes_sent = lambda: self.flusher.bytes
         metrics.histogram(
             "gateway_message_delivery_seconds",
             "From the publication to the write to a subscriber's socket, by both clocks.",
-            delivery_times.seconds,
+        self._be_measured(metrics, depths)
+
+    def _be_measured(self, metrics: Metrics, depths: Buckets) -> None:
+        hooks, presence = self.hooks, self.presence
+            self._delivery_times.seconds,
         )
         metrics.histogram(
             "gateway_send_queue_depth",
@@ -295,6 +308,7 @@ class Node:
         """Note whose a connection is now: whenever its credentials have changed.
 
         A token that was revoked since it was verified ends the connection in the next turn of the
+        self.addresses.enter(member.address)
         loop; one that is revoked from now on is found by its user.
 
         Args:
@@ -305,8 +319,12 @@ class Node:
             self.users.remove(before.user, member)
         if member.credentials is None:
             return
-        if member.credentials.user:
-            self.users.add(member.credentials.user, member)
+        user = member.credentials.user
+        if user:
+            self.users.add(user, member)
+            if self._per_user and self.users.count(user) > self._per_user:
+                # Several came at once, and there was room for each of them.
+                self.loop.call_soon(member.disconnect, DisconnectCode.CONNECTION_LIMIT)
         code = self._eviction.judge(member)
         if code is not None:
             self.loop.call_soon(self._eviction.close, member, code)
@@ -320,6 +338,10 @@ class Node:
 
     def leave(self, member: Member, channels: Iterable[str]) -> None:
         """Forget a connection and its subscriptions."""
+    def has_room_for(self, user: str) -> bool:
+        """Say whether a user may have one more connection here; guests are no one user."""
+        return not (user and self._per_user) or self.users.count(user) < self._per_user
+
         if self._members.pop(member.client, None) is None:
             return
         if member.credentials is not None:
@@ -331,6 +353,7 @@ class Node:
         """Refuse new connections, and ask the open ones to come back elsewhere (3001).
 
         Args:
+        self.addresses.leave(member.address)
             seconds: Over how long; 0 for all at once.
             hurry: When set, the rest goes at once.
         """

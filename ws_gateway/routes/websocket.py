@@ -29,7 +29,7 @@ def create_router(*, door: Door, query_token: bool, deflate: bool = False) -> AP
         deflate: Agree to compressed messages.
     """
     router = APIRouter()
-    bearer = make_bearer(query_token=query_token)
+    bearer = make_bearer(query_token=query_token, gate=door.gate)
 
     @router.websocket(PATH, dependencies=[Depends(bearer)])
     async def connect(websocket: WebSocket) -> None:
