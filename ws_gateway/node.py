@@ -91,6 +91,9 @@ class Member(Subscriber, Evictable, Leaving, Protocol):
     def lose_position(self, channel: str) -> None:
         """End a subscription that has a position, for publications were missed."""
 
+    def miss(self, channel: str) -> None:
+        """End a subscription because a publication was left out: it reads too slowly."""
+
 
 def _none_revoked(_credentials: Credentials) -> None:
     return None
@@ -195,6 +198,7 @@ class Node:
         self.draining = False
         self._delivery_times = delivery_times
         self._published_at = 0.0
+        self._subscriptions_dropped = 0
         self._presence_limit = presence_limit
         self._tells_last_seen = tells_last_seen
         self._stream_limits = stream_limits
@@ -227,6 +231,11 @@ class Node:
         metrics.gauge("gateway_connections", "Open connections.", lambda: len(self._members))
         metrics.gauge(
             "gateway_subscriptions_active", "Subscriptions.", lambda: self.hub.subscriptions
+        )
+        metrics.counter(
+            "gateway_subscriptions_dropped",
+            "Subscriptions ended because their client did not read (slow_reader).",
+            lambda: self._subscriptions_dropped,
         )
         metrics.gauge("gateway_channels_active", "Channels.", lambda: len(self.hub))
         metrics.counter(
@@ -891,6 +900,13 @@ class Node:
         self.metrics.messages_sent += receivers
         if receivers and self._published_at:
             self._delivery_times.add(self._published_at, receivers)
+        for subscriber in self.hub.take_left_out():
+            self._subscriptions_dropped += 1
+            cast("Member", subscriber).miss(channel)
+
+    def drops_for_slow(self, channel: str) -> bool:
+        """Say whether publications of a channel are left out for who does not read."""
+        return self.channels.resolve(channel).options.slow_reader == "drop"
 
     def _tell_lost(self, channel: str) -> None:
         for subscriber in self.hub.subscribers(channel):
