@@ -194,6 +194,8 @@ class Settings(BaseModel):
         max_unauthenticated: Sockets that have not said who they are, in this process.
         max_unauthenticated_per_address: The same from one address, or one IPv6 network of 64 bits.
         log_level: The least severe level that is logged.
+        log_lines_per_minute: Lines of one kind in a minute, which is an event with its status, code
+            and reason; how many more there were is one line after it. 0 for all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -257,6 +259,7 @@ class Settings(BaseModel):
     handshakes_per_second: float = Field(default=1000, ge=0, le=1_000_000)
     handshakes_burst: int = Field(default=10_000, ge=1, le=1_000_000)
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_lines_per_minute: int = Field(default=600, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
     def _some_issuer(self) -> Self:
