@@ -594,8 +594,12 @@ class Connection(Writer):
             # The session has made sure that there is one of the two, or that a guest may come; a
             # token beats a cookie.
             if request.token:
+                before = credentials
                 credentials = await self._verify(request.token)
                 lifetime = self._lifetime(credentials)
+                same = before is not None and before.user == credentials.user
+                if not same and not node.has_room_for(credentials.user):
+                    raise Disconnect(DisconnectCode.CONNECTION_LIMIT, "of the user")
             elif credentials is None:
                 credentials = GUEST
             admitted = await node.admit(self, credentials, request.data)
@@ -635,12 +639,8 @@ class Connection(Writer):
         if credentials is None or self._attached:
             return
         self._attached = True
-                before = credentials
         try:
             admitted = await self.node.admit(self, credentials, ABSENT)
-                same = before is not None and before.user == credentials.user
-                if not same and not node.has_room_for(credentials.user):
-                    raise Disconnect(DisconnectCode.CONNECTION_LIMIT, "of the user")
         except ReplyError as error:
             # Nobody asked, so nobody can be answered; the client comes back after a temporary
             # failure, and not after a refusal.

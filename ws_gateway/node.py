@@ -116,11 +116,11 @@ class Node:
         session_limits: For every connection.
         write_limits: For every connection.
         stream_limits: For every channel with history.
+        connections_per_user: How many one user may have here; 0 for no limit.
+        connections_per_address: How many one address may have here; 0 for no limit.
         presence_limit: How many connections a client is shown at most.
         tells_last_seen: Users may ask when others were connected last.
         max_message_bytes: Limit of one incoming message.
-        connections_per_user: How many one user may have here; 0 for no limit.
-        connections_per_address: How many one address may have here; 0 for no limit.
         version: Told to clients.
         loop: The process's event loop.
         clock: Wall-clock seconds, for what tokens say.
@@ -130,10 +130,10 @@ class Node:
     Attributes:
         id: The node's name, in the connect reply.
         users: The connections of each user.
+        addresses: How many connections each address has.
         deflater: Compresses for connections that can read it.
         closes: The connections that ended last.
     """
-        addresses: How many connections each address has.
 
     def __init__(
         self,
@@ -155,11 +155,11 @@ class Node:
         command_rate: Rate = UNLIMITED,
         user_command_rate: Rate = UNLIMITED,
         stream_limits: StreamLimits = _STREAM_LIMITS,
+        connections_per_user: int = 0,
+        connections_per_address: int = 0,
         presence_limit: int = 1000,
         tells_last_seen: bool = False,
         compression_min_bytes: int = 0,
-        connections_per_user: int = 0,
-        connections_per_address: int = 0,
         revoked: Callable[[Credentials], Kind | None] = _none_revoked,
     ) -> None:
         self.id = str(uuid.uuid4())
@@ -205,22 +205,22 @@ class Node:
         self._members: dict[str, Member] = {}
         self._subscription_tokens = subscription_tokens
         self.users: UserIndex[Member] = UserIndex()
+        self.addresses = AddressCount(connections_per_address)
+        self._per_user = connections_per_user
         self._eviction = Eviction(
             everyone=self._members,
             of_user=self.users.connections,
             revoked=revoked,
-        self.addresses = AddressCount(connections_per_address)
-        self._per_user = connections_per_user
             call_soon=loop.call_soon,
         )
-        metrics.bytes_sent = lambda: self.flusher.bytes
-        metrics.histogram(
-            "gateway_message_delivery_seconds",
-            "From the publication to the write to a subscriber's socket, by both clocks.",
         self._be_measured(metrics, depths)
 
     def _be_measured(self, metrics: Metrics, depths: Buckets) -> None:
         hooks, presence = self.hooks, self.presence
+        metrics.bytes_sent = lambda: self.flusher.bytes
+        metrics.histogram(
+            "gateway_message_delivery_seconds",
+            "From the publication to the write to a subscriber's socket, by both clocks.",
             self._delivery_times.seconds,
         )
         metrics.histogram(
@@ -308,6 +308,7 @@ class Node:
     def join(self, member: Member) -> None:
         """Register a connection."""
         self._members[member.client] = member
+        self.addresses.enter(member.address)
         if self.draining:
             # Its handshake was under way when the drain began: the batches do not know it.
             self.loop.call_soon(member.disconnect, DisconnectCode.SHUTDOWN)
@@ -317,7 +318,6 @@ class Node:
         """Note whose a connection is now: whenever its credentials have changed.
 
         A token that was revoked since it was verified ends the connection in the next turn of the
-        self.addresses.enter(member.address)
         loop; one that is revoked from now on is found by its user.
 
         Args:
@@ -338,6 +338,10 @@ class Node:
         if code is not None:
             self.loop.call_soon(self._eviction.close, member, code)
 
+    def has_room_for(self, user: str) -> bool:
+        """Say whether a user may have one more connection here; guests are no one user."""
+        return not (user and self._per_user) or self.users.count(user) < self._per_user
+
     def revoked(self, users: Iterable[str] | None) -> None:
         """Close what was revoked among the connections of these users, or of all if None.
 
@@ -347,12 +351,9 @@ class Node:
 
     def leave(self, member: Member, channels: Iterable[str]) -> None:
         """Forget a connection and its subscriptions."""
-    def has_room_for(self, user: str) -> bool:
-        """Say whether a user may have one more connection here; guests are no one user."""
-        return not (user and self._per_user) or self.users.count(user) < self._per_user
-
         if self._members.pop(member.client, None) is None:
             return
+        self.addresses.leave(member.address)
         if member.credentials is not None:
             self.users.remove(member.credentials.user, member)
         for channel in channels:
@@ -362,7 +363,6 @@ class Node:
         """Refuse new connections, and ask the open ones to come back elsewhere (3001).
 
         Args:
-        self.addresses.leave(member.address)
             seconds: Over how long; 0 for all at once.
             hurry: When set, the rest goes at once.
         """

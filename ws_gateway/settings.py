@@ -252,12 +252,12 @@ class Settings(BaseModel):
     max_queue_bytes: int = Field(default=1_048_576, ge=65_536)
     max_stall_seconds: Seconds = 10
     max_connections: int = Field(default=0, ge=0)
-    max_unauthenticated: int = Field(default=10_000, ge=1)
-    max_unauthenticated_per_address: int = Field(default=1_000, ge=1)
     max_connections_per_user: int = Field(default=0, ge=0)
     max_connections_per_address: int = Field(default=0, ge=0)
     handshakes_per_second: float = Field(default=1000, ge=0, le=1_000_000)
     handshakes_burst: int = Field(default=10_000, ge=1, le=1_000_000)
+    max_unauthenticated: int = Field(default=10_000, ge=1)
+    max_unauthenticated_per_address: int = Field(default=1_000, ge=1)
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     log_lines_per_minute: int = Field(default=600, ge=0, le=1_000_000)
 
