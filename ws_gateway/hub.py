@@ -242,7 +242,7 @@ class Hub:
         ahead = self._ahead.get(channel, {}) if publication.offset else {}
         filters = self._filters.get(channel, {})
         held_back = self._held_back.get(channel, ())
-        chosen = []
+        chosen: list[Subscriber] = []
         for subscriber in group:
             known = ahead.get(subscriber, 0)
             if known and publication.offset >= known:

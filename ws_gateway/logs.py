@@ -46,10 +46,16 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
     Args:
         lines: Of one kind in a minute; 0 for any number.
         clock: Seconds that never go back.
+        stream: Where to; standard error if None.
     """
 
-    def __init__(self, lines: int, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        lines: int,
+        clock: Callable[[], float] = time.monotonic,
+        stream: TextIO | None = None,
+    ) -> None:
+        super().__init__(stream)
         self._lines = lines
         self._clock = clock
         self._ends = clock() + _MINUTE

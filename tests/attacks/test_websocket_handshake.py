@@ -49,6 +49,10 @@ def door(running: Door) -> Iterator[Door]:
         yield running
 
 
+def _from(origin: str) -> Lines:
+    return lambda door: [door.bearer(), f"Origin: {origin}"]
+
+
 REFUSED: dict[str, tuple[int, str, Lines]] = {
     "W1 Bearer alone": (401, "unauthorized", lambda _: ["Authorization: Bearer"]),
     "W1 two blanks": (401, "unauthorized", lambda d: [f"Authorization: Bearer  {d.token()}"]),
@@ -61,11 +65,7 @@ REFUSED: dict[str, tuple[int, str, Lines]] = {
         lambda d: [d.bearer(), f"Sec-WebSocket-Protocol: centrifuge-json, bearer.{d.token()}"],
     ),
     **{
-        f"W2 {origin}": (
-            403,
-            "forbidden",
-            lambda d, origin=origin: [d.bearer(), f"Origin: {origin}"],
-        )  # type: ignore[misc]
+        f"W2 {origin}": (403, "forbidden", _from(origin))
         for origin in (
             "https://evil.example",
             "null",
