@@ -106,24 +106,24 @@ def test_w16_names_match_exactly_and_a_channel_is_subscribed_once(door: Door) ->
     assert reply == {"id": 10, "unsubscribe": {}}
 
 
+FORBIDDEN: list[dict[str, object]] = [
+    {"subscribe": {"channel": "staff:a"}},
+    {"subscribe": {"channel": "$here"}},
+    {"subscribe": {"channel": "dm:#bystander"}},
+    {"publish": {"channel": "here", "data": "not subscribed"}},
+    {"publish": {"channel": "readers:a", "data": "for readers only"}},
+    {"publish": {"channel": "readers:nobody", "data": 1}},
+    {"history": {"channel": "kept:a"}},
+]
+
+
 def test_w17_what_is_not_allowed_is_refused_and_reaches_nobody(door: Door) -> None:
     """103 whether anybody is in such a channel or not; the connection goes on."""
     with door.connect("reader") as reader, door.connect() as peer:
         reader.ask({"id": 2, "subscribe": {"channel": "readers:a"}})
         refused = [
             peer.ask({"id": number, **command})["error"]["code"]
-            for number, command in enumerate(
-                (
-                    {"subscribe": {"channel": "staff:a"}},
-                    {"subscribe": {"channel": "$here"}},
-                    {"subscribe": {"channel": "dm:#bystander"}},
-                    {"publish": {"channel": "here", "data": "not subscribed"}},
-                    {"publish": {"channel": "readers:a", "data": "for readers only"}},
-                    {"publish": {"channel": "readers:nobody", "data": 1}},
-                    {"history": {"channel": "kept:a"}},
-                ),
-                2,
-            )
+            for number, command in enumerate(FORBIDDEN, 2)
         ]
         unsubscribed = peer.ask({"id": 20, "unsubscribe": {"channel": "readers:a"}})
         subscribed = peer.ask({"id": 21, "subscribe": {"channel": "readers:a"}})
