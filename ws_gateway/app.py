@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_gateway import __version__
-from ws_gateway.admission import UnauthenticatedSockets, connection_limit
+from ws_gateway.admission import Pace, UnauthenticatedSockets, connection_limit
 from ws_gateway.api.access import Access
 from ws_gateway.api.explanations import Explanations
 from ws_gateway.api.operations import Operations
@@ -212,6 +212,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             history=settings.history_max_publication_limit,
             check_seconds=settings.position_check_seconds,
         ),
+        connections_per_user=settings.max_connections_per_user,
+        connections_per_address=settings.max_connections_per_address,
         presence_limit=settings.presence_max_clients,
         tells_last_seen=settings.last_seen_users > 0,
         max_message_bytes=settings.max_message_bytes,
@@ -255,6 +257,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     unauthenticated = UnauthenticatedSockets(
         limit=settings.max_unauthenticated,
         limit_per_address=settings.max_unauthenticated_per_address,
+    )
+    metrics.gauge(
+        "gateway_connections_unauthenticated",
+        "Open connections that have not said who they are.",
+        lambda: len(unauthenticated),
     )
     emulated = _make_emulation(settings, node, broker, metrics)
     await node.start()
@@ -478,7 +485,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         title="Drawbridge gateway", version=__version__, openapi_url=None, telemetry=_NO_TELEMETRY
     )
     app.state.verifier = gateway.verifier
-    door = Door(gateway.node, gateway.unauthenticated, connection_limit=gateway.connection_limit)
+    door = _make_door(gateway)
     query_token = gateway.settings.query_token
     websocket.add_routes(
         app.router, door=door, query_token=query_token, deflate=gateway.settings.compression
@@ -500,6 +507,31 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     app.add_middleware(HandshakeClock)
     return app
+
+
+def _make_door(gateway: Gateway) -> Door:
+    settings = gateway.settings
+    pace = None
+    if settings.handshakes_per_second:
+        pace = Pace(
+            per_second=settings.handshakes_per_second,
+            burst=settings.handshakes_burst,
+            clock=gateway.node.loop.time,
+        )
+    door = Door(
+        gateway.node,
+        gateway.unauthenticated,
+        connection_limit=gateway.connection_limit,
+        pace=pace,
+        has_seen=gateway.verifier.has_seen,
+    )
+    gateway.metrics.family(
+        "gateway_admissions_refused",
+        "Handshakes that were kept out whatever their credential, by reason.",
+        ("reason",),
+        door.refused,
+    )
+    return door
 
 
 def _include_fallbacks(app: FastAPI, gateway: Gateway, door: Door, emulated: Emulation) -> None:
