@@ -129,7 +129,7 @@ def test_w14_where_publications_may_be_dropped_he_stays_and_recovers(door: Door)
 
 def test_w23_a_token_ends_its_connection_whatever_it_does(door: Door) -> None:
     """3005 at ``exp``: idle, and while it publishes without a pause."""
-    expires_at = int(time.time()) + 8
+    expires_at = int(time.time()) + 12
     with (
         door.counts('gateway_disconnects_total{code="3005"}', 2),
         door.open(door.bearer(exp=expires_at)) as idle,
