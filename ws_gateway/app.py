@@ -32,7 +32,6 @@ from ws_gateway.control.memory import MemoryBus
 from ws_gateway.control.redis import RedisBus
 from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.fallbacks.emulation import Emulation
-from ws_gateway.fallbacks.redis_relay import RedisRelay
 from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.hooks import Hooks, load_hooks
 from ws_gateway.loop_lag import INTERVAL_SECONDS, LoopLag
@@ -252,12 +251,10 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         limit=settings.max_unauthenticated,
         limit_per_address=settings.max_unauthenticated_per_address,
     )
-    emulated = _make_emulation(settings, node, broker, metrics)
+    emulated = _make_emulation(settings, cluster, metrics)
     await node.start()
     await cluster.start()
     lag.start()
-    if emulated is not None:
-        await emulated.start()
     work = [asyncio.create_task(follower.run()) for follower in followers]
     work.append(asyncio.create_task(_load_keys(verifier)))
     if settings.insecure:
@@ -279,8 +276,6 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
-        if emulated is not None:
-            await emulated.stop()
         await cluster.stop()
         await node.stop()
         lag.stop()
@@ -346,21 +341,10 @@ def _count_api(metrics: Metrics, server_api: ServerAPI, cluster: Cluster) -> Non
         metrics.counter(name, text, read)
 
 
-def _make_emulation(
-    settings: Settings, node: Node, broker: Broker, metrics: Metrics
-) -> Emulation | None:
+def _make_emulation(settings: Settings, cluster: Cluster, metrics: Metrics) -> Emulation | None:
     if not (settings.http_stream or settings.sse):
         return None
-    relay = None
-    if settings.redis_url is not None and isinstance(broker, RedisBroker):
-        url = settings.redis_url.get_secret_value()
-        relay = over_redis = RedisRelay(Endpoint(url), commands=broker.commands)
-        metrics.counter(
-            "gateway_emulation_malformed",
-            "Messages between gateways that were dropped.",
-            lambda: over_redis.malformed,
-        )
-    made = Emulation(node.id, relay)
+    made = Emulation(cluster)
     metrics.gauge_by(
         "gateway_fallback_connections",
         "Open connections without WebSockets.",
