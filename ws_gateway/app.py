@@ -26,6 +26,7 @@ from ws_gateway.bearer import Issuer, Verifier
 from ws_gateway.broker.base import Broker
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.broker.redis import RedisBroker
+from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.control.base import Bus
 from ws_gateway.control.cluster import Cluster
 from ws_gateway.control.memory import MemoryBus
@@ -42,12 +43,11 @@ from ws_gateway.presence.base import Presence
 from ws_gateway.presence.memory import MemoryPresence
 from ws_gateway.presence.redis import RedisPresence
 from ws_gateway.rate_limit import Rate
-from ws_gateway.redis_link import Endpoint
 from ws_gateway.revocations.deny_set import Revocation
 from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
-from ws_gateway.revocations.stream import StreamReader
+from ws_gateway.revocations.stream import KEY as STREAM, StreamReader
 from ws_gateway.routes import (
     api,
     asyncapi,
@@ -181,7 +181,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         # It names its argument, which is called like the setting.
         name, _, reason = str(error).partition(": ")
         raise ConfigurationError(f"{PREFIX}{name.upper()}: {reason}") from None
-    broker, presence, bus = _make_broker(settings, metrics)
+    redis = _find_redis(settings)
+    broker, presence, bus = _make_broker(settings, redis, metrics)
     node = Node(
         broker=broker,
         presence=presence,
@@ -222,7 +223,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     )
     server_api = _make_api(settings, node, cluster, verifier)
     _count_api(metrics, server_api, cluster)
-    followers = _make_followers(settings, logs)
+    followers = _make_followers(settings, redis, logs)
     for issuer in verifier.issuers:
         if issuer.issuer in logs:
             logs[issuer.issuer].on_revoked = partial(_close_revoked, node, issuer)
@@ -282,17 +283,24 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         await verifier.aclose()
 
 
-def _make_broker(settings: Settings, metrics: Metrics) -> tuple[Broker, Presence, Bus]:
-    users = settings.last_seen_users
+def _find_redis(settings: Settings) -> Topology | None:
     if settings.redis_url is None:
-        return MemoryBroker(), MemoryPresence(users=users), MemoryBus()
-    url = settings.redis_url.get_secret_value()
+        return None
     try:
-        broker = RedisBroker(url, metrics=metrics)
+        return Topology(settings.redis_url.get_secret_value())
     except ValueError as error:
         raise ConfigurationError(f"{PREFIX}REDIS_URL: {error}") from None
+
+
+def _make_broker(
+    settings: Settings, redis: Topology | None, metrics: Metrics
+) -> tuple[Broker, Presence, Bus]:
+    users = settings.last_seen_users
+    if redis is None:
+        return MemoryBroker(), MemoryPresence(users=users), MemoryBus()
+    broker = RedisBroker(redis, metrics=metrics)
     presence = RedisPresence(broker.commands, ttl=settings.presence_ttl_seconds, users=users)
-    return broker, presence, RedisBus(url, broker.commands)
+    return broker, presence, RedisBus(redis, broker.commands)
 
 
 def _make_api(settings: Settings, node: Node, cluster: Cluster, verifier: Verifier) -> ServerAPI:
@@ -397,15 +405,16 @@ async def _warn() -> None:
         await asyncio.sleep(_WARN_SECONDS)
 
 
-def _make_followers(settings: Settings, logs: Mapping[str, RevocationLog]) -> list[Follower]:
+def _make_followers(
+    settings: Settings, redis: Topology | None, logs: Mapping[str, RevocationLog]
+) -> list[Follower]:
     followers = []
     for entry in settings.issuers:
         reader: Reader
         if entry.revocations is None:
             continue
-        if entry.revocations == REDIS:
-            url = settings.redis_url.get_secret_value() if settings.redis_url else ""
-            reader = StreamReader(Endpoint(url))
+        if entry.revocations == REDIS and redis is not None:
+            reader = StreamReader(redis.endpoint(STREAM))
         else:
             key = settings.revocations_key.get_secret_value() if settings.revocations_key else ""
             reader = PollReader(

@@ -7,19 +7,19 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from ws_gateway.exceptions import BrokerUnavailable
+from ws_gateway.redis_endpoint import Endpoint
 
 logger = logging.getLogger(__name__)
 
 _EXPECTED = (RedisError, OSError, TimeoutError)
-_CLIENT_NAME = "drawbridge-gateway"
 _GRACE = 0.1
 
 
@@ -61,41 +61,6 @@ class Speaker(Protocol):
 
     def lost(self, heard_at: float) -> None:
         """The connection is gone. ``heard_at``: until when, in loop time, it surely worked."""
-
-
-class Endpoint:
-    """Where Redis is, and how to get in.
-
-    Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py reads them.
-
-    Raises:
-        ValueError: It is none; the text does not repeat it, for it may hold a password.
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            options: dict[str, Any] = dict(parse_url(url))
-        except ValueError:
-            # redis-py's and urllib's texts may quote parts of the URL.
-            raise ValueError("must be a redis://, rediss:// or unix:// URL") from None
-        self._class: type[AbstractConnection] = options.pop("connection_class", Connection)
-        # RESP2: messages come as plain lists, in one order with the confirmations. Deadlines are
-        # ours (None: none of redis-py's), and so is connecting again.
-        self._options: Mapping[str, Any] = options | {
-            "protocol": 2,
-            "socket_timeout": None,
-            "driver_info": None,
-            "client_name": _CLIENT_NAME,
-        }
-        try:
-            self.connection()
-        except (TypeError, ValueError, RedisError):
-            raise ValueError("has an option that Redis connections do not have") from None
-
-    def connection(self) -> AbstractConnection:
-        """Make a connection that is not open yet."""
-        return self._class(**self._options)
 
 
 class Link:

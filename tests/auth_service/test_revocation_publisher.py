@@ -13,7 +13,8 @@ from sqlalchemy import delete, update
 from auth_service.app import Service, open_service
 from auth_service.caller import Caller
 from auth_service.models import User
-from auth_service.revocation_publisher import STREAM, RevocationPublisher, connect
+from auth_service.redis_address import connect
+from auth_service.revocation_publisher import STREAM, RevocationPublisher
 from auth_service.settings import Settings
 from auth_service.store import revocations
 from auth_service.store.revocations import MARGIN_SECONDS, Revocation
