@@ -12,7 +12,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures \
-	dashboards board-pictures lock base-image images test-images compose manifests checkov deploy undeploy secrets clean
+	dashboards board-pictures lock base-image images pin-images test-images compose manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,8 +58,8 @@ down: $(VENV)/stamp-run ## stop the stack
 	@$(BIN)/python -m infra.stack down
 
 # HOST counts only where it is typed: some shells keep the machine's name there.
-load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
-	@USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
+load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: SCENARIO= USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
+	@SCENARIO="$(SCENARIO)" SIZE="$(SIZE)" USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
 		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
 		$(BIN)/python -m infra.load
 
@@ -92,6 +92,10 @@ base-image: $(VENV)/stamp-run ## make the base of the images from Debian's packa
 images: $(VENV)/stamp-run ## build the images: REGISTRY= TAG= BASE_IMAGE=; by docker, or buildah where it has no engine
 	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" BASE_IMAGE="$(BASE_IMAGE)" NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" \
 		$(BIN)/python -m infra.images build
+
+# Nothing is pinned that no registry has shown.
+pin-images: $(MANIFESTS_VENV)/stamp ## write digests of other people's images into the production overlay, where registries answer
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests pin
 
 # The images must be there: make images.
 test-images: $(VENV)/stamp-dev ## run the images, log in and exchange messages between two gateways

@@ -172,7 +172,7 @@ class Services:
     def start(self) -> Self:
         """Start the token service, then the gateway."""
         self.auth.start()
-        self.http = httpx2.Client(base_url=self.url, trust_env=False)
+        self.http = httpx2.Client(base_url=self.url, trust_env=False, timeout=START_SECONDS)
         for key in self.http.get("/.well-known/jwks.json").json()["keys"]:
             self.forge.kids[key["alg"]] = key["kid"]
         self.gateway.start()

@@ -29,8 +29,8 @@ from auth_service.rotation import sealed_as
 from auth_service.sealing import load_secret_keys
 from infra.embedded import loopback
 
-START_SECONDS = 30
-STOP_SECONDS = 15
+START_SECONDS = 90
+STOP_SECONDS = 45
 # Below the range from which the kernel takes the ports of outgoing connections.
 _PORTS = range(20_000, 32_000)
 
