@@ -164,7 +164,7 @@ async def _revocations(settings: Settings) -> Finding:
         return Finding(
             subject, "note", "none, nor AUTH_REVOCATIONS_KEY: gateways hear of no revocation"
         )
-    redis = connect(settings.redis_url)
+    redis = connect(settings.redis_url, STREAM)
     # Its own retries tell nobody anything new.
     logging.getLogger("redis").setLevel(logging.CRITICAL)
     try:

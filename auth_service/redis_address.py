@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError, MovedError, RedisError
 from typing_extensions import override
 
 _SECONDS = 2.0
@@ -38,8 +39,12 @@ def check(url: str) -> str:
     return url
 
 
-def connect(url: str) -> Redis | RedisCluster:
+def connect(url: str, key: str) -> Redis:
     """Make a client that gives up soon; nothing is connected yet.
+
+    Args:
+        url: As `check` takes it.
+        key: The one that it is for; of a cluster it speaks to the server that has it.
 
     Raises:
         ValueError: The URL is none.
@@ -56,17 +61,68 @@ def connect(url: str) -> Redis | RedisCluster:
     scheme, kind, user, hosts, path, query = several.groups(default="")
     service, _, database = path.partition("/")
     nodes: list[tuple[str, int]] = []
+    given: dict[str, Any] = {}
     for host in hosts.split(","):
-        read: dict[str, Any] = dict(parse_url(f"{scheme}://{user}@{host}/{database}?{query}"))
+        given = dict(parse_url(f"{scheme}://{user}@{host}/{database}?{query}"))
         default = _SENTINEL_PORT if kind == "sentinel" else 6379
-        nodes.append((read.pop("host", ""), read.pop("port", default)))
-        given = read
+        nodes.append((given.pop("host", ""), given.pop("port", default)))
     if given.pop("connection_class", None) is SSLConnection:
         given["ssl"] = True
     options |= given
     if kind == "cluster":
-        return RedisCluster(startup_nodes=[ClusterNode(*node) for node in nodes], **options)
+        return _of_the_owner(nodes, key, options)
     return _behind_sentinels(nodes, service, options)
+
+
+def _of_the_owner(nodes: list[tuple[str, int]], key: str, options: dict[str, Any]) -> Redis:
+    # redis-py's client of clusters runs transactions in a loop of their own, where its connections
+    # do not work.
+    seeds = [Redis(host=host, port=port, **options) for host, port in nodes]
+    kind = _OwnersTLSConnection if options.pop("ssl", False) else _OwnersConnection
+    pool = ConnectionPool(connection_class=kind, max_connections=2, seeds=seeds, key=key, **options)
+    return Redis.from_pool(pool)
+
+
+class _OwnersConnection(Connection):
+    """Goes to the server of a cluster that has a key, each time it is opened."""
+
+    def __init__(self, *, seeds: list[Redis], key: str, **options: Any) -> None:  # noqa: ANN401 - redis-py's
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._seeds = seeds
+        self._slot = key_slot(key.encode())
+
+    @override
+    async def connect(self) -> None:
+        if not self.is_connected:
+            self.host, self.port = await self._find()
+        await super().connect()  # type: ignore[no-untyped-call]
+
+    @override
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*arguments, **options)  # type: ignore[no-untyped-call]
+        except MovedError as error:
+            await self.disconnect()  # type: ignore[no-untyped-call]
+            raise RedisConnectionError("the key is with another server now") from error
+
+    async def _find(self) -> tuple[str, int]:
+        for seed in self._seeds:
+            try:
+                slots: Any = await seed.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]
+            except (RedisError, OSError):
+                continue
+            finally:
+                await seed.aclose()
+            for first, last, (host, port, *_), *_ in slots:
+                if first <= self._slot <= last:
+                    asked = seed.connection_pool.connection_kwargs["host"]
+                    # A server that does not know its own address says none.
+                    return (host.decode() if host else asked), int(port)
+        raise RedisConnectionError("no server of the cluster names the one that has the key")
+
+
+class _OwnersTLSConnection(_OwnersConnection, SSLConnection):
+    """The same, encrypted."""
 
 
 def _behind_sentinels(nodes: list[tuple[str, int]], service: str, options: dict[str, Any]) -> Redis:
@@ -77,7 +133,7 @@ def _behind_sentinels(nodes: list[tuple[str, int]], service: str, options: dict[
         if f"sentinel_{word}" in options:
             for_sentinels[word] = options.pop(f"sentinel_{word}")
     sentinels = Sentinel(nodes, sentinel_kwargs=for_sentinels | {"driver_info": None})  # type: ignore[no-untyped-call]
-    pool = _Pool(service, sentinels, max_connections=2, **options)
+    pool = _Pool(service, sentinels, max_connections=2, **options)  # type: ignore[no-untyped-call]
     return Redis.from_pool(pool)
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from auth_service.exceptions import StoreUnavailable
@@ -50,7 +50,7 @@ class RevocationPublisher:
         self,
         *,
         log: RevocationLog,
-        redis: Redis | RedisCluster,
+        redis: Redis,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from redis.asyncio import Redis, RedisCluster as ClusterClient
+from redis.asyncio import Redis
 
 from auth_service.redis_address import check, connect
+from auth_service.revocation_publisher import STREAM
 from tests.redis_cluster import RedisCluster
 from tests.redis_sentinel import RedisSentinels
 
@@ -36,14 +38,14 @@ def test_what_is_wrong_is_said_without_repeating_it(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-async def write_in_one_step(client: Redis | ClusterClient) -> int:
+async def write_in_one_step(client: Redis) -> int:
     """Write a stream as the publisher does; returns its length."""
-    pipeline = client.pipeline(transaction=True)
-    pipeline.delete("drawbridge:1:revocations")
-    pipeline.xadd("drawbridge:1:revocations", {"kind": "log"}, id="0-1")
+    pipeline: Any = client.pipeline(transaction=True)
+    pipeline.delete(STREAM)
+    pipeline.xadd(STREAM, {"kind": "log"}, id="0-1")
     await pipeline.execute()
     try:
-        return int(await client.xlen("drawbridge:1:revocations"))
+        return int(await client.xlen(STREAM))
     finally:
         await client.aclose()
 
@@ -52,7 +54,7 @@ async def test_a_stream_is_written_to_the_master_that_sentinels_name(tmp_path: P
     """And nothing stays open afterwards."""
     servers = RedisSentinels(tmp_path)
     try:
-        assert await write_in_one_step(connect(servers.start().url)) == 1
+        assert await write_in_one_step(connect(servers.start().url, STREAM)) == 1
     finally:
         servers.kill()
 
@@ -61,6 +63,6 @@ async def test_a_stream_is_written_to_the_server_that_has_its_slot(tmp_path: Pat
     """Whichever of the cluster the setting names."""
     servers = RedisCluster(tmp_path)
     try:
-        assert await write_in_one_step(connect(servers.start().url)) == 1
+        assert await write_in_one_step(connect(servers.start().url, STREAM)) == 1
     finally:
         servers.kill()

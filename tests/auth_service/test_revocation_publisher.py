@@ -36,7 +36,7 @@ async def publisher(
     service: Service, redis: RedisServer, clock: Clock
 ) -> AsyncIterator[RevocationPublisher]:
     """A publisher that does nothing by itself."""
-    client = connect(redis.url)
+    client = connect(redis.url, STREAM)
     yield RevocationPublisher(
         log=service.revocation_log, redis=client, metrics=service.metrics, clock=clock
     )
@@ -231,7 +231,7 @@ async def test_the_user_of_the_documentation_may_do_what_it_must(
         "~drawbridge:1:revocations +xadd +xdel +xrange +xrevrange +del +multi +exec +hello +select"
     )
     redis.ask("ACL", "SETUSER", "auth", "on", ">secret", *rights.split())
-    client = connect(redis.url.replace("redis://", "redis://auth:secret@"))
+    client = connect(redis.url.replace("redis://", "redis://auth:secret@"), STREAM)
     publisher = RevocationPublisher(
         log=service.revocation_log, redis=client, metrics=service.metrics, clock=clock
     )

@@ -68,11 +68,10 @@ async def test_presence_and_control_are_the_same_in_a_cluster(redis_cluster: Red
             one.presence.hand_over(room)
 
         for number, room in enumerate(rooms):
-            for _ in range(1000):
-                if members := await other.presence.members(room, 10):
-                    break
-                await asyncio.sleep(0.01)
-            assert list(members or ()) == [f"c{number}"]
+            async with asyncio.timeout(30):
+                while not await other.presence.members(room, 10):
+                    await asyncio.sleep(0.01)
+            assert list(await other.presence.members(room, 10) or ()) == [f"c{number}"]
         assert await one.bus.tell_all(b"all") == 2
         assert await one.bus.tell("b", b"you")
         assert not await one.bus.tell("c", b"nobody")
@@ -103,11 +102,11 @@ async def test_a_request_follows_its_slot(redis_cluster: RedisCluster) -> None:
 async def test_a_server_that_is_away_is_an_error_in_time(redis_cluster: RedisCluster) -> None:
     """An answer other than a redirection is passed on as it is."""
     async with running(redis_cluster, "a") as gateway:
-        with pytest.raises(BrokerUnavailable, match="WRONGTYPE|wrong kind"):
-            await gateway.commands.request(b"RPUSH", KEY, b"1")
+        await gateway.commands.request(b"RPUSH", KEY, b"1")
+        with pytest.raises(BrokerUnavailable, match="wrong kind"):
             await gateway.commands.request(b"XLEN", KEY)
     with pytest.raises(BrokerUnavailable):
-        gateway.commands.request(b"XLEN", KEY)
+        await gateway.commands.request(b"XLEN", KEY)
 
 
 def test_who_says_that_a_slot_has_moved_is_believed() -> None:
