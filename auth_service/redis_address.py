@@ -87,7 +87,7 @@ class _OwnersConnection(Connection):
     """Goes to the server of a cluster that has a key, each time it is opened."""
 
     def __init__(self, *, seeds: list[Redis], key: str, **options: Any) -> None:  # noqa: ANN401 - redis-py's
-        super().__init__(**options)  # type: ignore[no-untyped-call]
+        super().__init__(**options)
         self._seeds = seeds
         self._slot = key_slot(key.encode())
 
@@ -100,9 +100,9 @@ class _OwnersConnection(Connection):
     @override
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         try:
-            return await super().read_response(*arguments, **options)  # type: ignore[no-untyped-call]
+            return await super().read_response(*arguments, **options)
         except MovedError as error:
-            await self.disconnect()  # type: ignore[no-untyped-call]
+            await self.disconnect()
             raise RedisConnectionError("the key is with another server now") from error
 
     async def _find(self) -> tuple[str, int]:

@@ -69,7 +69,7 @@ async def test_presence_and_control_are_the_same_in_a_cluster(redis_cluster: Red
 
         for number, room in enumerate(rooms):
             async with asyncio.timeout(30):
-                while not await other.presence.members(room, 10):
+                while not await other.presence.members(room, 10):  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.01)
             assert list(await other.presence.members(room, 10) or ()) == [f"c{number}"]
         assert await one.bus.tell_all(b"all") == 2

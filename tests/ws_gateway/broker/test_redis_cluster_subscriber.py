@@ -117,18 +117,18 @@ async def test_without_a_cluster_nothing_is_subscribed() -> None:
 
 
 async def test_a_replica_takes_over_from_a_master_that_was_killed(
-    redis_cluster: RedisCluster,
+    shared_cluster: RedisCluster,
 ) -> None:
     """The last test here: what was acknowledged and copied is there, and flows on."""
-    master = redis_cluster.masters[0]
+    master = shared_cluster.masters[0]
     channel = next(
-        name for name in map(str, range(1000)) if redis_cluster.owner(name.encode()) is master
+        name for name in map(str, range(1000)) if shared_cluster.owner(name.encode()) is master
     )
-    async with running(redis_cluster.url) as reader, running(redis_cluster.url) as writer:
+    async with running(shared_cluster.url) as reader, running(shared_cluster.url) as writer:
         await reader.broker.subscribe(channel)
         assert all([await writer.publish(channel, number) for number in range(5)])
         before = await reader.history(channel)
-        replica = redis_cluster.replica
+        replica = shared_cluster.replica
         written = master.ask("INFO", "replication")["master_repl_offset"]
         await until(lambda: replica.ask("INFO", "replication")["slave_repl_offset"] >= written)
 
@@ -140,4 +140,3 @@ async def test_a_replica_takes_over_from_a_master_that_was_killed(
         assert await reader.history(channel) == before
         assert await writer.publish(channel, 5)
         await until(lambda: reader.numbers(channel) == list(range(6)))
-    master.start()
