@@ -260,6 +260,10 @@ class ClusterCommands(Requests):
         self._on_connected.append(connected)
 
     @override
+    def ask(self, *parts: bytes, name: bytes = b"") -> asyncio.Future[Any]:
+        return self.request(*parts, name=name)
+
+    @override
     def request(self, *parts: bytes, name: bytes = b"") -> asyncio.Future[Any]:
         if parts[0] == b"SCRIPT":
             return self._request_all(parts)

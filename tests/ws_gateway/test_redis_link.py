@@ -317,10 +317,12 @@ class TestWriting:
         async with ScriptedRedis() as redis, linked(redis.endpoint) as listener:
             await redis.called()
 
-            async def refuse(*_: object, **__: object) -> None:
+            def refuse(_data: bytes) -> None:
                 raise RuntimeError("the handler is closed")
 
-            monkeypatch.setattr(redis.endpoint.newest, "send_packed_command", refuse)
+            writer = redis.endpoint.newest._writer
+            assert writer is not None
+            monkeypatch.setattr(writer.transport, "write", refuse)
             listener.link.write(PING)
             await redis.called()
 
