@@ -17,12 +17,19 @@ START_SECONDS = 90
 
 
 class RedisServer:
-    """One redis-server process; it may be killed and started again on the same port."""
+    """One redis-server process; it may be killed and started again on the same port.
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    Args:
+        directory: For its files.
+        options: Of its command line.
+        configuration: A file that it reads, and writes to.
+    """
+
+    def __init__(self, directory: Path, *options: str, configuration: Path | None = None) -> None:
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}"
         self._directory = directory
+        self._files = [] if configuration is None else [str(configuration)]
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -30,7 +37,8 @@ class RedisServer:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(  # noqa: S603 - our own words only
             [
-                *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
+                *("redis-server", *self._files),
+                *("--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--dir", str(self._directory), "--save", "", "--appendonly", "no"),
                 *self._options,
             ],
@@ -45,9 +53,9 @@ class RedisServer:
 
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
         """Execute one command, over a connection for it alone."""

@@ -129,7 +129,8 @@ class Settings(BaseModel):
         max_token_seconds: The longest life of a token that is accepted.
         origins: The pages that may connect, as browsers write ``Origin``.
         redis_url: Where publications travel between gateways: ``redis://``, ``rediss://`` (TLS)
-            or ``unix://``, as redis-py reads them; without it they stay in this process.
+            or ``unix://``, as redis-py reads them; ``redis+sentinel://H:P,H:P/MASTER`` or
+            ``redis+cluster://H:P,H:P``; without it they stay in this process.
         revocations_key: Shown to issuers whose revocations are at a URL; at least 32 characters.
         revocation_stale_seconds: How long an issuer's revocations may be unreadable before new
             connections with its tokens get 503.
