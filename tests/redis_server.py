@@ -49,6 +49,12 @@ class RedisServer:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
         """Execute one command, over a connection for it alone."""
         with contextlib.closing(Redis(port=self.port, protocol=2)) as redis:

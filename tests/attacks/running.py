@@ -41,6 +41,7 @@ class Process:
         environment: Its settings.
         internal: The port that says when it has started.
         runner: A module that runs ``module``; it runs itself unless given.
+        start_seconds: How long it may take to become ready.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Process:
         environment: Mapping[str, str],
         internal: int,
         runner: str | None = None,
+        start_seconds: float = START_SECONDS,
     ) -> None:
+        self._start_seconds = start_seconds
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -72,7 +75,7 @@ class Process:
             self.process = subprocess.Popen(  # noqa: S603 - our own words only
                 self._command, env=self.environment, stdout=output, stderr=output
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self._start_seconds
         while not self._ready():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
