@@ -11,7 +11,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.integration.embedded import free_ports
+from tests.free_ports import free_ports
 
 START_SECONDS = 10
 

@@ -41,7 +41,6 @@ class Process:
         environment: Its settings.
         internal: The port that says when it has started.
         runner: A module that runs ``module``; it runs itself unless given.
-        start_seconds: How long it may take to become ready.
     """
 
     def __init__(
@@ -52,9 +51,7 @@ class Process:
         environment: Mapping[str, str],
         internal: int,
         runner: str | None = None,
-        start_seconds: float = START_SECONDS,
     ) -> None:
-        self._start_seconds = start_seconds
         self.environment = {
             name: value
             for name, value in os.environ.items()
@@ -75,7 +72,7 @@ class Process:
             self.process = subprocess.Popen(  # noqa: S603 - our own words only
                 self._command, env=self.environment, stdout=output, stderr=output
             )
-        deadline = time.monotonic() + self._start_seconds
+        deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
@@ -175,7 +172,7 @@ class Services:
     def start(self) -> Self:
         """Start the token service, then the gateway."""
         self.auth.start()
-        self.http = httpx2.Client(base_url=self.url, trust_env=False)
+        self.http = httpx2.Client(base_url=self.url, trust_env=False, timeout=START_SECONDS)
         for key in self.http.get("/.well-known/jwks.json").json()["keys"]:
             self.forge.kids[key["alg"]] = key["kid"]
         self.gateway.start()

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.gateway import dialect
-from tests.benchmarks.gateway.accounting import cpu_of, rss_of
-from tests.benchmarks.gateway.dialect import Dialect
-from tests.benchmarks.gateway.generator import Generator
-from tests.benchmarks.gateway.ours import World
-from tests.benchmarks.gateway.servers import public_port
-
-#: A room that all are in and see each other in, and a channel of their own.
-SUBSCRIBER = dialect.subscriber("seen:all", f"room:own-{dialect.NUMBER}")
-_GROUP = 0
-_QUIET_SECONDS = 0.3
-_SETTLE_SECONDS = 20
+from tests.benchmarks.gateway.crowd import Crowd, settle
+from tests.benchmarks.gateway.ours import Kind, World
 
 
 @dataclass(slots=True)
 class Arrivals:
-    """Connect and two subscribes, several times.
+    """Handshakes, and what clients say first, several times.
 
     Attributes:
         new: CPU seconds of each connection whose token nobody has seen, a run each.
@@ -36,88 +25,70 @@ class Arrivals:
     generator: list[float] = field(default_factory=list)
 
 
-def settle(pid: int) -> None:
-    """Wait until a process does nothing."""
-    deadline = time.monotonic() + _SETTLE_SECONDS
-    before = -1.0
-    while (now := cpu_of([pid])) != before and time.monotonic() < deadline:
-        before = now
-        time.sleep(_QUIET_SECONDS)
-
-
-class Crowd:
-    """Sockets of one gateway that come and go.
-
-    Args:
-        stack: Ends the generator.
-        pid: Of the gateway.
-        port: Of the gateway.
-    """
-
-    def __init__(self, stack: ExitStack, pid: int, port: int) -> None:
-        self._generator = stack.enter_context(Generator())
-        self._pid = pid
-        self._port = port
-        self.generator_share = 0.0
-
-    def say(self, what: Dialect, tokens: Path) -> None:
-        """Choose what those that come have to say."""
-        self._generator.group(_GROUP, self._port, what, tokens)
-
-    def come(self, count: int) -> float:
-        """Open sockets; returns the gateway's CPU seconds of each."""
-        before = cpu_of([self._pid])
-        opened = self._generator.open(_GROUP, count)
-        assert opened.opened == count, opened
-        self.generator_share = opened.cpu / opened.seconds
-        return (cpu_of([self._pid]) - before) / count
-
-    def go(self) -> None:
-        """Close all, and wait until the gateway is through with that."""
-        self._generator.ask("close", _GROUP)
-        settle(self._pid)
-
-
-def arrivals(world: World, *, count: int, repeat: int) -> Arrivals:
+def arrivals(world: World, kind: Kind, *, count: int, repeat: int) -> Arrivals:
     """Measure the arrival of connections, with tokens that are new and then with the same again.
 
     Args:
         world: Where.
+        kind: Of server; where it wants no tokens, the two differ by chance only.
         count: Connections of each run.
         repeat: How many runs.
     """
     found = Arrivals()
     with ExitStack() as stack:
-        (gateway,) = stack.enter_context(world.gateways.running())
-        crowd = Crowd(stack, gateway.process.pid, public_port(gateway))
+        server = stack.enter_context(kind.start())
+        crowd = Crowd(stack, server)
         for number in range(repeat + 1):
-            tokens = world.issuer.tokens(count)
+            tokens = world.issuer.tokens(count) if server.tokens else None
             for costs in (found.new, found.seen):
-                crowd.say(SUBSCRIBER, tokens)
-                cost = crowd.come(count)
+                crowd.bring(tokens)
+                before = server.cpu
+                opened = crowd.come(count)
                 if number:  # the first has warmed things up
-                    costs.append(cost)
-                    found.generator.append(crowd.generator_share)
+                    costs.append((server.cpu - before) / count)
+                    found.generator.append(opened.cpu / opened.seconds)
                 crowd.go()
     return found
 
 
-def resident(world: World, *, count: int) -> float:
-    """Return the mean bytes of memory by which a gateway grows with each connection.
+def resident(world: World, kind: Kind, *, count: int) -> float:
+    """Return the mean bytes of memory by which a server grows with each connection.
 
     Args:
         world: Where.
+        kind: Of server.
         count: How many; a tenth as many are there when counting begins.
     """
     first = count // 10
     with ExitStack() as stack:
-        (gateway,) = stack.enter_context(world.gateways.running())
-        pid = gateway.process.pid
-        crowd = Crowd(stack, pid, public_port(gateway))
-        crowd.say(SUBSCRIBER, world.issuer.tokens(count + first))
+        server = stack.enter_context(kind.start())
+        tokens: Path | None = world.issuer.tokens(count + first) if server.tokens else None
+        crowd = Crowd(stack, server, tokens)
         crowd.come(first)
-        settle(pid)
-        before = rss_of([pid])
+        settle(server.pids)
+        before = server.rss
         crowd.come(count)
-        settle(pid)
-        return (rss_of([pid]) - before) / count
+        settle(server.pids)
+        return (server.rss - before) / count
+
+
+def storm(world: World, kind: Kind, *, count: int) -> tuple[float, int]:
+    """Let everybody come back at once.
+
+    Args:
+        world: Where.
+        kind: Of server.
+        count: How many.
+
+    Returns:
+        Seconds until all were served, and how many were not.
+    """
+    with ExitStack() as stack:
+        server = stack.enter_context(kind.start())
+        tokens = world.issuer.tokens(count) if server.tokens else None
+        crowd = Crowd(stack, server, tokens)
+        crowd.come(count)
+        crowd.go()
+        crowd.bring(tokens)
+        opened = crowd.generator.open(0, count, inflight=count)
+        return opened.seconds, count - opened.opened

@@ -19,7 +19,7 @@ from tests.benchmarks.gateway import dialect
 from tests.benchmarks.gateway.dialect import Dialect
 from tests.benchmarks.gateway.ours import ROOM, Kind, World, redis_server
 from tests.benchmarks.gateway.servers import Server, command
-from tests.integration.embedded import free_ports
+from tests.free_ports import free_ports
 from tests.integration.npm import install
 
 HERE = Path(__file__).parent / "peers"
@@ -80,10 +80,10 @@ def kinds(world: World) -> list[Kind]:
     no_python = "" if (ENVIRONMENT / "bin/python").exists() else f"not measured: no {ENVIRONMENT}"
     found = []
     for program in _programs():
-        needs = no_node if program.words[0] == "node" else no_python
-        found.append(Kind(program.name, partial(_run, world, program), needs))
-    needs = "" if os.environ.get(CENTRIFUGO) else f"not measured: ${CENTRIFUGO} names no binary"
-    return [*found, Kind("Centrifugo", partial(_centrifugo, world), needs)]
+        lacks = no_node if program.words[0] == "node" else no_python
+        found.append(Kind(program.name, partial(_run, world, program), lacks))
+    lacks = "" if os.environ.get(CENTRIFUGO) else f"not measured: ${CENTRIFUGO} names no binary"
+    return [*found, Kind("Centrifugo", partial(_centrifugo, world), lacks)]
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Runs the gateway on uvicorn's own protocol classes, as any ASGI server would.
 
-    python -m tests.benchmarks.gateway.plain_asgi ws_gateway
-
-The word after it is there because `Process` names the module that it runs.
+python -m tests.benchmarks.gateway.plain_asgi
 """
 
 from __future__ import annotations

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from tests.attacks.running import Process
+from infra.stack import readiness
+from infra.stack.readiness import Check
 from tests.benchmarks.gateway.accounting import cpu_of, rss_of
 from tests.benchmarks.gateway.dialect import PLAIN, Dialect
 from tests.benchmarks.gateway.generator import build
-from tests.integration.embedded import free_ports
-from tests.redis_server import RedisServer
+from tests.free_ports import free_ports
 
 #: Also where others keep the machine busy.
 START_SECONDS = 120
+_STOP_SECONDS = 5
 CHANNELS = """
 [namespaces.room]
 allow_subscribe_for_client = true
@@ -68,23 +73,60 @@ class Server:
         return rss_of(self.pids)
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway.
+
+    Attributes:
+        pid: Its process.
+        port: Where it takes sockets.
+    """
+
+    pid: int
+    port: int
+
+
 @contextmanager
 def command(
-    name: str, words: Sequence[str], port: int, environment: Mapping[str, str] | None = None
+    name: str,
+    words: Sequence[str],
+    port: int,
+    environment: Mapping[str, str] | None = None,
+    *,
+    ready: Check | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the end of the block; it is ready once its port answers."""
+    """Run a server until the end of the block.
+
+    Args:
+        name: As the tables call it.
+        words: What runs it.
+        port: Where it takes sockets.
+        environment: More variables.
+        ready: Says when it has started; when its port answers unless given.
+    """
     variables = {**os.environ, **(environment or {})}
-    process = subprocess.Popen(words, env=variables, stdout=subprocess.DEVNULL)  # noqa: S603 - our own words only
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _listens(port):
-            assert process.poll() is None, f"{name} ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"{name} does not listen"
-            time.sleep(0.05)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(words, env=variables, stdout=output, stderr=output)  # noqa: S603 - our own words only
+        try:
+            _wait(name, process, ready or (lambda: _listens(port)), output)
+            yield process
+        finally:
+            # nginx, killed, would leave its workers behind.
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+            process.kill()
+            process.wait()
+
+
+def _wait(name: str, process: subprocess.Popen[bytes], ready: Check, output: BinaryIO) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            output.seek(0)
+            said = output.read().decode("utf-8", "replace")
+            raise AssertionError(f"{name} does not start ({process.returncode}): {said}")
+        time.sleep(0.05)
 
 
 def _listens(port: int) -> bool:
@@ -112,66 +154,36 @@ class Gateways:
     """
 
     def __init__(self, directory: Path, issuers: str) -> None:
-        self._directory = directory
         self._issuers = issuers
-        self._started = 0
+        self._channels = directory / "channels.toml"
+        self._channels.write_text(CHANNELS, "utf-8")
 
     @contextmanager
     def running(
-        self,
-        count: int = 1,
-        *,
-        redis: RedisServer | None = None,
-        runner: str | None = None,
-        settings: Mapping[str, str] | None = None,
-    ) -> Iterator[list[Process]]:
+        self, count: int = 1, *, redis_url: str = "", module: str = "ws_gateway"
+    ) -> Iterator[list[Gateway]]:
         """Run some until the end of the block.
 
         Args:
             count: How many.
-            redis: Through which they are connected; must be running.
-            runner: See `Process`.
-            settings: More of them.
+            redis_url: Through which they are connected; each is alone if it is empty.
+            module: What Python runs.
         """
-        channels = self._directory / "channels.toml"
-        channels.write_text(CHANNELS, "utf-8")
         with ExitStack() as stack:
-            processes = []
-            for _ in range(count):
-                self._started += 1
-                directory = self._directory / f"gateway-{self._started}"
-                directory.mkdir()
-                port, internal = free_ports(2)
-                environment = {
-                    "GATEWAY_BIND": f"127.0.0.1:{port}",
-                    "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{internal}",
-                    "GATEWAY_ISSUERS": self._issuers,
-                    "GATEWAY_CHANNELS_FILE": str(channels),
-                    "GATEWAY_DRAIN_SECONDS": "0",
-                    **({"GATEWAY_REDIS_URL": redis.url} if redis else {}),
-                    **(settings or {}),
-                }
-                process = Process(
-                    directory,
-                    "ws_gateway",
-                    environment=environment,
-                    internal=internal,
-                    runner=runner,
-                    start_seconds=START_SECONDS,
-                )
-                stack.callback(_end, process)
-                process.start()
-                processes.append(process)
-            yield processes
+            yield [stack.enter_context(self._run(redis_url, module)) for _ in range(count)]
 
-
-def public_port(gateway: Process) -> int:
-    """Return where a gateway takes sockets."""
-    return int(gateway.environment["GATEWAY_BIND"].rpartition(":")[2])
-
-
-def _end(gateway: Process) -> None:
-    # Thousands of sockets are no test of a drain.
-    gateway.internal.close()
-    gateway.process.kill()
-    gateway.process.wait()
+    @contextmanager
+    def _run(self, redis_url: str, module: str) -> Iterator[Gateway]:
+        port, internal = free_ports(2)
+        environment = {
+            "GATEWAY_BIND": f"127.0.0.1:{port}",
+            "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{internal}",
+            "GATEWAY_ISSUERS": self._issuers,
+            "GATEWAY_CHANNELS_FILE": str(self._channels),
+            "GATEWAY_DRAIN_SECONDS": "0",
+            "GATEWAY_REDIS_URL": redis_url,
+        }
+        words = [sys.executable, "-m", module]
+        ready = readiness.answers(internal, "/health/ready")
+        with command("the gateway", words, port, environment, ready=ready) as process:
+            yield Gateway(process.pid, port)

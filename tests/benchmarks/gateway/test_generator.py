@@ -9,7 +9,7 @@ import pytest
 from tests.benchmarks.gateway.dialect import PAYLOAD, PLAIN
 from tests.benchmarks.gateway.generator import Generator
 from tests.benchmarks.gateway.servers import Server, floor
-from tests.integration.embedded import free_ports
+from tests.free_ports import free_ports
 
 pytestmark = pytest.mark.integration
 SOCKETS = 20

@@ -1,0 +1,88 @@
+"""The tables of what deliveries cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.benchmarks.gateway import ours, peers
+from tests.benchmarks.gateway.accounting import Spread
+from tests.benchmarks.gateway.fanout import Comparison, compare
+from tests.benchmarks.gateway.growth import with_channels, with_connections
+from tests.benchmarks.gateway.ours import World
+from tests.benchmarks.gateway.tables import MICRO, Table, share
+from tests.benchmarks.report import Row
+
+SMALL, LARGE, LARGEST = 1_000, 10_000, 18_000
+TOGETHER = 16
+MAX_ALONE, MAX_TOGETHER = 1.3, 0.2
+MAX_GROWTH = 1.2
+
+
+def fanout(world: World) -> Iterator[Table]:
+    """One publisher, and rooms of two sizes; the smaller one is for every server."""
+    drawbridge = ours.drawbridge(world)
+    others = [*ours.variants(world), *peers.kinds(world)]
+    for size, kinds in ((SMALL, [drawbridge, *others]), (LARGE, [drawbridge])):
+        table = Table(f"One publisher, {size:,} receive 100 bytes")
+        for kind in kinds:
+            if kind.lacks:
+                table.rows.append(Row(kind.name, kind.lacks, True, ""))
+                continue
+            for batch, target in ((1, MAX_ALONE), (TOGETHER, MAX_TOGETHER)):
+                done = compare(
+                    kind,
+                    size=size,
+                    deliveries=world.choose(300_000, 30_000),
+                    repeat=world.choose(5, 3),
+                    batch=batch,
+                )
+                table.rows.append(_row(done, batch, target if kind is drawbridge else None))
+                if batch == 1:
+                    table.bars["floor, in C"] = Spread.of(done.floor.cpu)
+                    table.bars[kind.name] = Spread.of(done.server.cpu)
+        yield table
+
+
+def _row(done: Comparison, batch: int, target: float | None) -> Row:
+    together = "one at a time" if batch == 1 else f"{batch} ready together"
+    runs = done.server
+    figure = (
+        f"{done.ratio.words(digits=2)} times the floor: "
+        f"{Spread.of(runs.cpu).words(' µs', scale=MICRO, digits=2)} a delivery beside "
+        f"{Spread.of(done.floor.cpu).words(' µs', scale=MICRO, digits=2)}; "
+        f"p50 {runs.quantile_ms(0.5):.1f} ms, p99 {runs.quantile_ms(0.99):.1f} ms; "
+        f"{share(runs.generator)}"
+    )
+    if runs.lost:
+        figure += f"; {runs.lost} lost"
+    good = (target is None or done.ratio.median <= target) and not runs.lost
+    words = "" if target is None else f"≤ {target} times"
+    return Row(f"{runs.name}, {together}", figure, good, words)
+
+
+def growth(world: World) -> Iterator[Table]:
+    """More connections, and more channels."""
+    table = Table("What a delivery costs where there is more of everything")
+    largest = world.choose(LARGEST, LARGE // 2)
+    deliveries, repeat = world.choose(300_000, 30_000), world.choose(5, 3)
+    found = with_connections(
+        ours.drawbridge(world), few=SMALL, many=largest, deliveries=deliveries, repeat=repeat
+    )
+    table.rows.append(
+        Row(
+            f"{largest:,} connections in the room, after {SMALL:,}",
+            f"{found.server:.2f} times as much; the floor {found.floor:.2f} times",
+            found.server <= MAX_GROWTH * found.floor,
+            f"≤ {MAX_GROWTH} times the floor's growth",
+        )
+    )
+    ratio = with_channels(world, size=SMALL, deliveries=deliveries, repeat=repeat)
+    table.rows.append(
+        Row(
+            f"{10 * SMALL:,} other channels, after 10",
+            f"{ratio.words(digits=2)} times as much",
+            ratio.median <= MAX_GROWTH,
+            f"≤ {MAX_GROWTH} times",
+        )
+    )
+    yield table
