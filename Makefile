@@ -65,8 +65,8 @@ down: $(VENV)/stamp-run ## stop the stack
 	@$(BIN)/python -m infra.stack down
 
 # HOST counts only where it is typed: some shells keep the machine's name there.
-load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
-	@USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
+load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: SCENARIO= USERS= RATE= TIME= ROOM= EVERY= WORKERS= HOST= TOKENS=
+	@SCENARIO="$(SCENARIO)" SIZE="$(SIZE)" USERS="$(USERS)" RATE="$(RATE)" TIME="$(TIME)" ROOM="$(ROOM)" EVERY="$(EVERY)" \
 		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
 		$(BIN)/python -m infra.load
 
@@ -163,5 +163,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) $(BENCH_VENV) build/bench build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules tests/benchmarks/gateway/peers/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) $(BENCH_VENV) build/bench build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules tests/benchmarks/gateway/peer_programs/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ from infra.stack import postgresql, programs
 from tests.integration.embedded import free_ports
 from tests.watchdog import Watchdog
 
-START_SECONDS = 30
+START_SECONDS = 90
 #: For tests that end before the machine can lose its power.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _TEMPLATE = "tables"

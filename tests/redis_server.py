@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from tests.free_ports import free_ports
 
-START_SECONDS = 10
+START_SECONDS = 90
 
 
 class RedisServer:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.watchdog import Watchdog
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 TESTS = """
 import signal, subprocess, sys, time

@@ -6,13 +6,14 @@ With arguments it asks one that runs; see ``ws_gateway.cli``.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 
 import uvloop
 
 from ws_gateway import cli, logs, process
 from ws_gateway.exceptions import ConfigurationError
-from ws_gateway.listeners import bind
+from ws_gateway.listeners import bind, bind_for_each
 from ws_gateway.settings import Settings
 
 
@@ -23,8 +24,8 @@ def run(settings: Settings) -> int:
         ConfigurationError: It cannot start with these settings.
     """
     with contextlib.ExitStack() as bound:
-        public = bind(settings.bind, variable="GATEWAY_BIND")
-        for listener in public:
+        public = bind_for_each(settings.bind, variable="GATEWAY_BIND", workers=settings.workers)
+        for listener in itertools.chain.from_iterable(public):
             bound.enter_context(listener)
         internal = []
         for number in range(settings.workers):
@@ -33,7 +34,7 @@ def run(settings: Settings) -> int:
             for listener in internal[-1]:
                 bound.enter_context(listener)
         if settings.workers == 1:
-            uvloop.run(process.run(settings, public=public, internal=internal[0]))
+            uvloop.run(process.run(settings, public=public[0], internal=internal[0]))
             return 0
         # gunicorn is not imported for those who do without.
         from ws_gateway.workers import serve  # noqa: PLC0415

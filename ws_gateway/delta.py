@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
-_VALUES = {ord(digit): value for value, digit in enumerate(_DIGITS)}
 _BLOCK = 16  # bytes; a copy of fewer is hardly shorter than the bytes
 # Steps of the search in one payload: at most about a millisecond; what is left is inserted.
 _MAX_STEPS = 2048
@@ -55,40 +54,6 @@ def create(source: bytes, target: bytes) -> bytes | None:
     parts.append(f"{_number(_checksum(target))};".encode())
     patch = b"".join(parts)
     return patch if len(patch) < size else None
-
-
-def apply(source: bytes, patch: bytes) -> bytes:
-    """Return what ``patch`` makes of ``source``.
-
-    Raises:
-        ValueError: It is no patch, or not one of this source.
-    """
-    size, operator, at = _read_number(patch, 0)
-    if operator != ord("\n"):
-        raise ValueError("no length")
-    target = bytearray()
-    while at < len(patch):
-        number, operator, at = _read_number(patch, at)
-        if operator == ord("@"):
-            offset, end, at = _read_number(patch, at)
-            if end != ord(",") or offset + number > len(source):
-                raise ValueError("copy beyond the source")
-            target += source[offset : offset + number]
-        elif operator == ord(":"):
-            if at + number > len(patch):
-                raise ValueError("insertion beyond the patch")
-            target += patch[at : at + number]
-            at += number
-        elif operator == ord(";"):
-            found = bytes(target)
-            if at != len(patch) or len(found) != size or _checksum(found) != number:
-                raise ValueError("another target")
-            return found
-        else:
-            raise ValueError("unknown command")
-        if len(target) > size:
-            raise ValueError("longer than announced")
-    raise ValueError("no end")
 
 
 def _matches(source: bytes, target: bytes, head: int, tail: int) -> Iterator[tuple[int, int, int]]:
@@ -168,19 +133,3 @@ def _number(value: int) -> str:
     while value := value >> 6:
         digits = _DIGITS[value & 63] + digits
     return digits
-
-
-def _read_number(patch: bytes, at: int) -> tuple[int, int, int]:
-    """Read a number; returns it, the byte after it, and where it goes on then."""
-    start, value = at, 0
-    while at < len(patch):
-        digit = _VALUES.get(patch[at])
-        at += 1
-        if digit is None:
-            if at - start == 1:
-                break
-            return value, patch[at - 1], at
-        value = value << 6 | digit
-        if value > _MAX_NUMBER:
-            break
-    raise ValueError("no number")

@@ -1,8 +1,9 @@
-"""Several gateways on one machine under gunicorn: shared listeners for clients, the rest their own.
+"""Several gateways on one machine under gunicorn: one address for clients, the rest their own.
 
 Each worker is a gateway like any other, with its own node id, metrics and probes: the first one's
-internal listeners are where ``GATEWAY_INTERNAL_BIND`` says, and each further one's a port higher. A
-worker that dies is replaced, on the same ports.
+internal listeners are where ``GATEWAY_INTERNAL_BIND`` says, and each further one's a port higher.
+The kernel spreads the clients (see ``bind_for_each``). A worker that dies is replaced, on the same
+ports; the master holds them meanwhile, so who comes waits for the next one.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ _HEARTBEAT_SECONDS = 1.0
 def serve(
     settings: Settings,
     *,
-    public: Sequence[socket.socket],
+    public: Sequence[Sequence[socket.socket]],
     internal: Sequence[Sequence[socket.socket]],
 ) -> int:
     """Serve until a signal comes.
 
     Args:
         settings: Of every worker.
-        public: Bound, for clients of any worker.
+        public: Bound, for clients of each worker.
         internal: Bound, for probes and metrics of each worker.
 
     Returns:
@@ -67,7 +68,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
     def __init__(
         self,
         settings: Settings,
-        public: Sequence[socket.socket],
+        public: Sequence[Sequence[socket.socket]],
         internal: Sequence[Sequence[socket.socket]],
     ) -> None:
         self.settings = settings
@@ -78,7 +79,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
     @override
     def load_config(self) -> None:
         options: dict[str, Any] = {
-            "bind": [f"fd://{listener.detach()}" for listener in self._public],
+            "bind": [f"fd://{listener.detach()}" for own in self._public for listener in own],
             "workers": len(self.internal),
             "worker_class": Worker,
             "logger_class": _Log,
@@ -179,10 +180,16 @@ class Worker(BaseWorker):  # type: ignore[misc]
             if number != self.number:
                 for listener in others:
                     listener.close()
+        # gunicorn has all workers' in one list.
+        count = len(self.sockets) // len(self.app.internal)
+        public = self.sockets[count * self.number :][:count]
+        for listener in self.sockets:
+            if listener not in public:
+                listener.close()
         beating = asyncio.create_task(self._beat())
         await process.run(
             self.app.settings,
-            public=[listener.sock for listener in self.sockets],
+            public=[listener.sock for listener in public],
             internal=list(self.app.internal[self.number]),
         )
         beating.cancel()

@@ -104,6 +104,9 @@ def job(plan: Plan, certificates: Path, minted: Sequence[str]) -> bytes:
     content = {
         "url": f"{plan.host}/connection/websocket",
         "certificates": str(certificates),
+        "scenario": plan.scenario,
+        "storm_at": plan.storm_at,
+        "size": plan.size,
         "travel": plan.travel,
         "seconds": plan.seconds,
         "settle": plan.settle,

@@ -1,7 +1,7 @@
 """The users of a load test: each has a socket, sits in a room, speaks and listens.
 
-Runs in locust's processes only, where gevent has made blocking calls of ``websocket-client`` give
-way to one another. ``python -m infra.load`` starts them and names the job's file.
+Runs in locust's processes only. ``python -m infra.load`` starts them and names the job's file, in
+which the scenario is: which class of users there are.
 
 All members of a room are in one process, so one clock and one account serve all of them; their
 sockets are still on all gateways. Users stop speaking when the time is over, wait until what was
@@ -23,25 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-import gevent.event
 from locust import User, events, task
 from locust.exception import StopUser
-from websocket import ABNF, WebSocket, WebSocketException, create_connection
+from typing_extensions import override
 
-from infra.load.accounting import Publication, Room, Stay
+from infra.load.accounting import Room
+from infra.load.connection import Connection, Place
 from infra.load.result import Result, Sample
-from infra.load.settings import HEADER
+from infra.load.settings import CHAT, PARTS, ROOM, SLOW, SLOW_SHARE, SPEAKERS, STORM, STREAM
 
 JOB = json.loads(Path(os.environ["DRAWBRIDGE_LOAD"]).read_text("utf-8"))
-TLS = ssl.create_default_context(cafile=JOB["certificates"])
-FILLER = "x" * 64
 
-_ANSWER_SECONDS = 10.0
-_CLOSE_SECONDS = 3.0
 _AGAIN_SECONDS = (0.5, 2.0)
 _SAMPLE_SECONDS = 1.0
-_NORMAL = 1000
-_WAY, _COMMAND, _DELIVERY = "WS", "COMMAND", "DELIVERY"
+_PART_SECONDS = 1 / 30
+_READ_SECONDS = 3.0
 
 
 class Process:
@@ -52,15 +48,20 @@ class Process:
     """
 
     def __init__(self, environment: Any) -> None:  # noqa: ANN401 - locust is not typed
+        self.job = JOB
+        self.tls = ssl.create_default_context(cafile=JOB["certificates"])
         self.number: int = environment.runner.worker_index
         self.began = time.monotonic()
         self.result = Result()
         self.rooms: collections.defaultdict[str, Room] = collections.defaultdict(Room)
+        self.returning: list[Returning] = []
         # Rooms of an earlier test, whose sockets may still be closing, are others.
         self.name = f"load-{secrets.token_hex(3)}-{self.number}"
         self._numbers = itertools.count()
         self._request = environment.events.request
         gevent.spawn(self._sample)
+        if JOB["scenario"] == STORM:
+            gevent.spawn_later(JOB["storm_at"], self._storm)
 
     @property
     def seconds(self) -> float:
@@ -124,220 +125,16 @@ class Process:
             )
             at, cpu, published, delivered = now, used, result.published, result.delivered
 
-
-class Connection:
-    """One socket: commands out, replies and publications in.
-
-    Args:
-        process: That of the user.
-        number: Of the user.
-        room: Where it sits.
-        token: The user's.
-    """
-
-    def __init__(self, process: Process, *, number: int, room: str, token: str) -> None:
-        self._process = process
-        self._number = number
-        self._channel = room
-        self._room = process.rooms[room]
-        self._token = token
-        self._ids = itertools.count(1)
-        self._pending: dict[int, tuple[str, float, Publication | None]] = {}
-        self._answers: dict[int, gevent.event.AsyncResult] = {}
-        self._stay: Stay | None = None
-        self._leaving = False
-        self._socket: WebSocket | None = None
-        self._reader: Any = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether one can speak."""
-        return self._reader is not None and not self._reader.ready()
-
-    def open(self) -> bool:
-        """Connect and subscribe; returns whether that has succeeded."""
-        begun = time.monotonic()
-        by_header = JOB["travel"] == HEADER
-        try:
-            self._socket = create_connection(
-                JOB["url"],
-                timeout=_ANSWER_SECONDS,
-                header={"Authorization": f"Bearer {self._token}"} if by_header else {},
-                sslopt={"context": TLS},
-                enable_multithread=True,
-                # It is checked in Python, byte by byte, and this is no test of our own client.
-                skip_utf8_validation=True,
-            )
-        except (WebSocketException, OSError) as error:
-            self._process.failed(_WAY, "connect", _words(error))
-            return False
-        self._process.measured(_WAY, "connect", time.monotonic() - begun)
-        self._socket.settimeout(None)
-        self._reader = gevent.spawn(self._read)
-        hello = self._ask("hello", {"connect": {} if by_header else {"token": self._token}})
-        if hello is None:
-            self.close()
-            return False
-        self._process.result.nodes[hello["connect"]["node"]] += 1
-        if self._ask("subscribe", {"subscribe": {"channel": self._channel}}) is None:
-            self.close()
-            return False
-        return True
-
-    def publish(self) -> None:
-        """Say something to the room; the reply is not waited for."""
-        publication = self._room.publish(self._number, time.monotonic())
-        data = {
-            "from": self._number,
-            "n": publication.sequence,
-            "sent_at": time.time_ns(),
-            "text": FILLER,
-        }
-        body = {"publish": {"channel": self._channel, "data": data}}
-        self._send("publish", body, publication)
-
-    def close(self) -> None:
-        """Say goodbye, settle up, and wait for the server's goodbye."""
-        if self._leaving or self._socket is None:
-            return
-        self._leaving = True
-        self._settle()
-        if self.is_open:
-            try:
-                self._socket.send_close(_NORMAL)
-            except (WebSocketException, OSError) as error:
-                self._process.failed(_WAY, "close", _words(error))
-            self._reader.join(_CLOSE_SECONDS)
-            if self.is_open:
-                self._process.failed(_WAY, "close", "no answer")
-                self._reader.kill()
-        self._socket.shutdown()
-
-    # --- out --------------------------------------------------------------------------------------
-
-    def _ask(self, name: str, body: dict[str, Any]) -> dict[str, Any] | None:
-        """Send a command and wait; None if it is refused, or not answered."""
-        answer = gevent.event.AsyncResult()
-        number = self._send(name, body, None, answer)
-        try:
-            reply: dict[str, Any] | None = answer.get(timeout=_ANSWER_SECONDS)
-        except gevent.Timeout:
-            if self._pending.pop(number, None):
-                self._process.failed(_COMMAND, name, "no answer")
-            return None
-        return reply
-
-    def _send(
-        self,
-        name: str,
-        body: dict[str, Any],
-        publication: Publication | None = None,
-        answer: gevent.event.AsyncResult | None = None,
-    ) -> int:
-        number = next(self._ids)
-        self._pending[number] = name, time.monotonic(), publication
-        if answer is not None:
-            self._answers[number] = answer
-        self._write({"id": number, **body})
-        return number
-
-    def _write(self, message: dict[str, Any]) -> None:
-        try:
-            if self._socket is not None:
-                self._socket.send(json.dumps(message, separators=(",", ":")))
-        except (WebSocketException, OSError) as error:
-            if not self._leaving:
-                self._process.failed(_WAY, "send", _words(error))
-
-    # --- in ---------------------------------------------------------------------------------------
-
-    def _read(self) -> None:
-        """Take what comes, to the end."""
-        words = self._read_to_the_end()
-        if not self._leaving:
-            self._process.failed(_WAY, "closed", words)
-            self._settle()
-            if self._socket is not None:
-                self._socket.shutdown()
-        for answer in self._answers.values():
-            answer.set(None)
-
-    def _read_to_the_end(self) -> str:
-        try:
-            while self._socket is not None:
-                opcode, data = self._socket.recv_data()  # answers the pings of WebSocket itself
-                if opcode == ABNF.OPCODE_CLOSE:
-                    code, reason = data[:2], data[2:]
-                    return f"{int.from_bytes(code)} {reason.decode(errors='replace')}"
-                arrived, arrived_ns = time.monotonic(), time.time_ns()
-                for line in data.splitlines():
-                    self._take(json.loads(line), arrived, arrived_ns, len(line))
-        except (WebSocketException, OSError, ValueError) as error:
-            return _words(error)
-        return "never opened"
-
-    def _take(self, message: dict[str, Any], arrived: float, arrived_ns: int, length: int) -> None:
-        if not message:  # the ping of the protocol
-            self._write({})
-        elif "push" in message:
-            self._take_push(message["push"], arrived_ns, length)
-        else:
-            self._take_reply(message, arrived, length)
-
-    def _take_push(self, push: dict[str, Any], arrived_ns: int, length: int) -> None:
-        if push.get("channel") != self._channel or "pub" not in push:
-            self._process.failed(_DELIVERY, "room", f"not for this room: {', '.join(push)}")
-            return
-        data = push["pub"]["data"]
-        self._process.result.delivered += 1
-        self._process.measured(_DELIVERY, "delivery", (arrived_ns - data["sent_at"]) / 1e9, length)
-        if self._stay is not None:
-            self._stay.receive(data["from"], data["n"])
-
-    def _take_reply(self, message: dict[str, Any], arrived: float, length: int) -> None:
-        number = message.get("id", 0)
-        name, sent_at, publication = self._pending.pop(number, ("reply", 0.0, None))
-        if "error" in message or name == "reply":
-            error = message.get("error", {})
-            words = f"{error.get('code', 'unknown')} {error.get('message', 'reply')}"
-            self._process.failed(_COMMAND, name, words)
-            message = {}
-        else:
-            self._process.measured(_COMMAND, name, arrived - sent_at, length)
-            if publication is not None:
-                publication.confirmed_at = arrived
-                self._process.result.published += 1
-            if name == "subscribe":
-                self._stay = Stay(arrived)
-        answer = self._answers.pop(number, None)
-        if answer is not None:
-            answer.set(message or None)
-
-    # --- the account ------------------------------------------------------------------------------
-
-    def _settle(self) -> None:
-        """Report what was owed and has not come, and what was not answered."""
-        process, stay, self._stay = self._process, self._stay, None
-        for name, _, _ in self._pending.values():
-            process.failed(_COMMAND, name, "no answer")
-        self._pending.clear()
-        if stay is None:
-            return
-        balance = self._room.balance(
-            stay, left_at=time.monotonic(), settle_seconds=JOB["settle"] / 2
-        )
-        process.result.owed += balance.owed
-        if balance.lost:
-            process.result.lost[self._channel] += len(balance.lost)
-            process.failed(_DELIVERY, "lost", f"in {self._channel}", len(balance.lost))
-        for count, words in ((stay.duplicates, "came twice"), (stay.reordered, "out of order")):
-            if count:
-                process.failed(_DELIVERY, "order", f"{words} in {self._channel}", count)
+    def _storm(self) -> None:
+        """Cut everybody off in one moment; all come back at once."""
+        for member in self.returning:
+            gevent.spawn(member.come_back)
 
 
 class Member(User):  # type: ignore[misc]
     """One user in one room, from the first handshake to the goodbye."""
 
+    abstract = True
     process: Process
     _connection: Connection | None = None
 
@@ -357,13 +154,13 @@ class Member(User):  # type: ignore[misc]
         """Say something; when the time is over, listen a while longer and go."""
         if self.process.left <= 0:
             gevent.sleep(JOB["settle"])
-            if self._connection is not None and self._connection.is_open:
+            if self._connection is not None and self._is_there(self._connection):
                 self.process.result.settled += 1
             raise StopUser
-        if self._connection is None or not self._connection.is_open:
+        if self._connection is None or not self._is_there(self._connection):
             self._connect()
         if self._connection is not None:
-            self._connection.publish()
+            self._speak(self._connection)
 
     def on_stop(self) -> None:
         """Close."""
@@ -371,11 +168,23 @@ class Member(User):  # type: ignore[misc]
             self._connection.close()
         self.process.write()
 
-    def _connect(self) -> None:
+    def _speak(self, connection: Connection) -> None:
+        connection.publish()
+
+    def _is_there(self, connection: Connection) -> bool:
+        return connection.is_open
+
+    def _connect(self, place: Place | None = None, *, reads: bool = True) -> None:
         """Connect, again and again while users may speak."""
         while True:
             connection = Connection(
-                self.process, number=self._number, room=self._room, token=self._token
+                self.process,
+                number=self._number,
+                channel=self._room,
+                room=self.process.rooms[self._room],
+                token=self._token,
+                place=place,
+                reads=reads,
             )
             if connection.open():
                 self._connection = connection
@@ -385,10 +194,100 @@ class Member(User):  # type: ignore[misc]
             gevent.sleep(random.uniform(*_AGAIN_SECONDS))  # noqa: S311
 
 
-def _words(error: Exception) -> str:
-    """Describe a failure without what differs each time."""
-    status = getattr(error, "status_code", None)
-    return f"{status}" if status else f"{type(error).__name__} {error}".strip()
+class Chatting(Member):
+    """All speak, and all listen."""
+
+    abstract = JOB["scenario"] != CHAT
+
+
+class Listening(Member):
+    """A few speak, and a crowd listens."""
+
+    abstract = JOB["scenario"] != ROOM
+
+    @override
+    def _speak(self, connection: Connection) -> None:
+        if self._number % JOB["room"] < SPEAKERS:
+            connection.publish()
+
+
+class Returning(Member):
+    """One whose network breaks down in the middle, with everybody else's."""
+
+    abstract = JOB["scenario"] != STORM
+    _away = False
+
+    @override
+    def on_start(self) -> None:
+        """Be among those who are cut off."""
+        self.process.returning.append(self)
+        super().on_start()
+
+    def come_back(self) -> None:
+        """Lose the connection, and go on where one was."""
+        if self._connection is None or not self._connection.is_open:
+            return
+        self._away = True
+        place = self._connection.cut()
+        begun = time.monotonic()
+        self._connect(place)
+        self.process.measured("WS", "return", time.monotonic() - begun)
+        self._away = False
+
+    @override
+    def _is_there(self, connection: Connection) -> bool:
+        return self._away or connection.is_open
+
+    @override
+    def _speak(self, connection: Connection) -> None:
+        if not self._away:
+            connection.publish()
+
+
+class Stalling(Member):
+    """Every tenth stops reading once it is there; the others must not notice."""
+
+    abstract = JOB["scenario"] != SLOW
+
+    @property
+    def _reads(self) -> bool:
+        return self._number % SLOW_SHARE != SLOW_SHARE - 1
+
+    @override
+    def on_stop(self) -> None:
+        """See what became of those that did not read."""
+        if not self._reads and self._connection is not None:
+            self.process.result.slow += 1
+            self.process.result.ended += self._connection.was_ended(_READ_SECONDS)
+        super().on_stop()
+
+    @override
+    def _is_there(self, connection: Connection) -> bool:
+        return not self._reads or connection.is_open
+
+    @override
+    def _speak(self, connection: Connection) -> None:
+        if self._reads:
+            connection.publish()
+
+    @override
+    def _connect(self, place: Place | None = None, *, reads: bool = True) -> None:
+        super()._connect(place, reads=reads and self._reads)
+
+
+class Streaming(Member):
+    """What each says comes in many small parts, as a language model speaks."""
+
+    abstract = JOB["scenario"] != STREAM
+
+    @override
+    def _speak(self, connection: Connection) -> None:
+        begun = time.monotonic()
+        for part in range(PARTS):
+            gevent.sleep(max(0.0, begun + part * _PART_SECONDS - time.monotonic()))
+            if not connection.is_open:
+                return
+            connection.publish(part)
 
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]

@@ -80,6 +80,9 @@ class Result:
         delivered: Messages received.
         owed: Messages that had to be received.
         lost: Those that were not, by room.
+        recovered: Messages that were made up for after a connection was lost.
+        slow: Users that did not read.
+        ended: Those of them whose connection the server ended.
         failures: All failures by their words, the lost messages too.
         samples: One a second.
         histograms: Durations by name.
@@ -92,6 +95,9 @@ class Result:
     delivered: int = 0
     owed: int = 0
     lost: Counter[str] = field(default_factory=Counter)
+    recovered: int = 0
+    slow: int = 0
+    ended: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     samples: list[Sample] = field(default_factory=list)
     histograms: dict[str, Histogram] = field(default_factory=dict)

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from infra.load.result import Histogram, Result, Sample
-from infra.load.settings import Plan
+from infra.load.settings import SLOW, STORM, Plan
 
 MEASURES = ("connect", "subscribe", "publish", "delivery")
+# Of some scenarios: from being cut off to being back, and between two parts of a stream.
+_MORE = ("return", "gap")
 _SHOWN_FAILURES = 8
 # Above this a generator measures itself.
 _BUSY = 0.8
@@ -56,17 +58,19 @@ class Summary:
         """Write it for people."""
         plan = self.plan
         lines = [
-            f"{plan.users} users in rooms of {plan.room} at {plan.host}, for {plan.seconds} s",
+            f"{plan.scenario}: {plan.users} users in rooms of {plan.room}, for {plan.seconds} s",
             f"{plan.rate} of them start in a second, each publishes every {plan.every:g} s",
+            f"at {plan.host}",
             "",
             f"{'ms':<10}{'count':>10}{'p50':>10}{'p95':>10}{'p99':>10}{'max':>10}",
-            *(self._row(name) for name in MEASURES),
+            *(self._row(name) for name in (*MEASURES, *self._more())),
             "",
             f"connections    {self._connections()}",
             f"published      {self._sum('published')}, {self._rate('published')} a second",
             f"delivered      {self._sum('delivered')}, {self._rate('delivered')} a second",
             f"lost           {self._lost()} of {self._sum('owed')} that were owed",
             *(f"               {room}: {count}" for room, count in self._lost_rooms()),
+            *self._scenario(),
             f"generator      {self._generator()}",
             f"machine        {self.machine:.0%} of all cores in use, by whomever",
         ]
@@ -74,6 +78,16 @@ class Summary:
         if busiest > _BUSY:
             lines.append("               the generator was busy: its waits are in the times above")
         return "\n".join([*lines, *(f"FAILED: {problem}" for problem in self.problems()), ""])
+
+    def _more(self) -> list[str]:
+        return [name for name in _MORE if any(name in one.histograms for one in self.results)]
+
+    def _scenario(self) -> Iterable[str]:
+        if self.plan.scenario == STORM:
+            yield f"recovered      {self._sum('recovered')} messages, after everybody was cut off"
+        if self.plan.scenario == SLOW:
+            slow, ended = self._sum("slow"), self._sum("ended")
+            yield f"not reading    {slow}, {ended} of them ended by the server"
 
     def _row(self, name: str) -> str:
         merged = Histogram()

@@ -28,8 +28,8 @@ from auth_service.sealing import load_secret_keys
 from infra.embedded import loopback
 from tests.free_ports import free_ports as free_ports  # noqa: PLC0414 - many have it from here
 
-START_SECONDS = 30
-STOP_SECONDS = 15
+START_SECONDS = 90
+STOP_SECONDS = 45
 
 
 def encode_segment(content: bytes) -> str:

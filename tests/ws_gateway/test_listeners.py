@@ -22,10 +22,11 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from infra.embedded import loopback
 from ws_gateway import server
 from ws_gateway.codes import DisconnectCode
 from ws_gateway.exceptions import ConfigurationError
-from ws_gateway.listeners import Listener, bind, serve
+from ws_gateway.listeners import Listener, bind, bind_for_each, serve
 from ws_gateway.server import TAKE_OVER
 from ws_gateway.transport import Receiver, Transport
 
@@ -107,12 +108,24 @@ class TestBind:
         (again,) = bind([where], variable="X")
         again.close()
 
+    def test_each_worker_has_a_socket_of_its_own_on_the_same_port(self) -> None:
+        """The kernel chooses whose turn it is, so that all have their share."""
+        workers = bind_for_each([LOOPBACK], variable="X", workers=3)
+
+        with contextlib.ExitStack() as bound:
+            for (listener,) in workers:
+                bound.enter_context(listener)
+            ports = {address(listener) for (listener,) in workers}
+            assert len(ports) == 1
+            with pytest.raises(ConfigurationError, match="already in use"):
+                bind_for_each(ports, variable="X", workers=2)
+            with pytest.raises(ConfigurationError, match="already in use"):
+                bind_for_each(ports, variable="X", workers=1)
+
+    @pytest.mark.skipif(not loopback.has_ipv6(), reason="no IPv6 here")
     def test_ipv6_is_ipv6_only(self) -> None:
         """So that both families can have the same port."""
-        try:
-            (sixth,) = bind([("::1", 0)], variable="X")
-        except ConfigurationError:
-            pytest.skip("no IPv6 here")
+        (sixth,) = bind([("::1", 0)], variable="X")
         port = address(sixth)[1]
         (fourth,) = bind([("127.0.0.1", port)], variable="X")
 

@@ -22,7 +22,7 @@ from tests.benchmarks.gateway.servers import Server, command
 from tests.free_ports import free_ports
 from tests.integration.npm import install
 
-HERE = Path(__file__).parent / "peers"
+HERE = Path(__file__).parent / "peer_programs"
 ENVIRONMENT = Path(".venv-bench")
 CENTRIFUGO = "CENTRIFUGO"
 """The variable with the path of its binary."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.stack import programs
 
-_PEERS = Path(__file__).parent / "peers"
+_PEERS = Path(__file__).parent / "peer_programs"
 _LOCK = Path("requirements/bench.txt")
 _OWN = ("uvicorn", "uvloop", "httptools", "hiredis")
 _LOCKED = ("fastapi", "websockets", "broadcaster", "python-socketio", "channels")

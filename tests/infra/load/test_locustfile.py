@@ -1,162 +1,97 @@
-"""locust's users against a gateway that misbehaves as it is told.
-
-They run where ``make load`` runs them, in locust's own processes and environment.
-"""
+"""What the users of each scenario do, against a real front."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
+import dataclasses
 import os
-import ssl
-from collections.abc import AsyncIterator
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Protocol
 
 import pytest
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
 
-from infra.embedded import certificate
-from infra.embedded.local_directory import LocalDirectory
-from infra.load import __main__ as entry
+from infra.load import __main__ as entry, settings
 from infra.load.result import Result
-from infra.load.settings import Plan
 
 pytestmark = pytest.mark.integration
 
-Push = dict[str, Any]
+
+class Load(Protocol):
+    """Runs a load test with what is chosen."""
+
+    def __call__(self, **chosen: str) -> Ended:
+        """Run it to its end."""
 
 
-class Gateway:
-    """A gateway with one fault, which befalls the third message that anybody would receive.
+class Ended(NamedTuple):
+    """What ``make load`` came to."""
 
-    Args:
-        fault: ``none``, ``drop``, ``twice``, ``swap``, ``silent`` (no reply to one publication) or
-            ``cut`` (one connection is closed by the server).
-    """
-
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
-        self.tokens: list[str] = []
-        self.pongs = 0
-        self.codes: list[int | None] = []
-        self._members: dict[str, list[ServerConnection]] = {}
-        self._sent = 0
-        self._held: list[str] = []
-        self._farewell: asyncio.Task[None] | None = None
-
-    async def serve(self, connection: ServerConnection) -> None:
-        """Serve one socket to its end."""
-        request = connection.request
-        assert request is not None
-        self.tokens.append(request.headers["Authorization"].removeprefix("Bearer "))
-        with contextlib.suppress(ConnectionClosed):
-            async for text in connection:
-                for line in str(text).splitlines():
-                    await self._answer(connection, json.loads(line))
-        self.codes.append(connection.close_code)
-        for members in self._members.values():
-            members[:] = [member for member in members if member is not connection]
-
-    async def _answer(self, connection: ServerConnection, command: dict[str, Any]) -> None:
-        match command:
-            case {"id": number, "connect": {}}:
-                # Two lines in one message, the second a ping.
-                await connection.send(f'{{"id":{number},"connect":{{"node":"fake"}}}}\n{{}}')
-            case {"id": number, "subscribe": {"channel": channel}}:
-                self._members.setdefault(channel, []).append(connection)
-                await connection.send(json.dumps({"id": number, "subscribe": {}}))
-            case {"id": number, "publish": {"channel": channel, "data": data}}:
-                push = json.dumps({"push": {"channel": channel, "pub": {"data": data}}})
-                for member in self._members[channel]:
-                    await self._deliver(member, push)
-                if not (self.fault == "silent" and self._sent == 3):
-                    await connection.send(json.dumps({"id": number, "publish": {}}))
-            case {}:
-                self.pongs += 1
-
-    async def _deliver(self, member: ServerConnection, push: str) -> None:
-        self._sent += 1
-        third = self._sent == 3
-        if self.fault == "drop" and third:
-            return
-        if self.fault == "swap" and (third or self._held):
-            self._held.insert(0, push)
-            if len(self._held) == 2:
-                await member.send("\n".join(self._held))
-                self._held.clear()
-                self.fault = "none"
-            return
-        await member.send(push)
-        if self.fault == "twice" and third:
-            await member.send(push)
-        if self.fault == "cut" and third:
-            self._farewell = asyncio.create_task(member.close(3001, "going away"))
+    status: int
+    said: str
+    result: Result
 
 
-@contextlib.asynccontextmanager
-async def served(gateway: Gateway, local: LocalDirectory) -> AsyncIterator[Server]:
-    """Serve it over TLS."""
-    certificate.ensure(local)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(local.path(certificate.SERVER), local.path(certificate.KEY))
-    async with serve(gateway.serve, "127.0.0.1", 0, ssl=context) as server:
-        yield server
+@pytest.fixture
+def load(
+    stack_of_front: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Load:
+    """Run a small test to its end."""
+    monkeypatch.setattr(entry, "REPORTS", tmp_path / "load")
+    read = settings.read
+
+    def hurried(environment: Mapping[str, str], *, host: str) -> settings.Plan:
+        return dataclasses.replace(read(environment, host=host), settle=2, report=4)
+
+    monkeypatch.setattr(settings, "read", hurried)
+
+    def run(**chosen: str) -> Ended:
+        small = {"USERS": "10", "WORKERS": "1", "RATE": "10", "EVERY": "1"} | chosen
+        status = entry.run({"PATH": os.environ["PATH"]} | stack_of_front | small)
+        result = Result.load((tmp_path / "load/result-0.json").read_text("utf-8"))
+        return Ended(status, capfd.readouterr().out, result)
+
+    return run
 
 
-async def load(gateway: Gateway, directory: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Let one user alone in a room speak for three seconds; returns locust's status."""
-    assert entry.LOCUST.exists(), "make test makes the environment of the load test"
-    local = LocalDirectory(str(directory / "local"))
-    local.make()
-    monkeypatch.setattr(entry, "REPORTS", directory)
-    async with served(gateway, local) as server:
-        port = server.sockets[0].getsockname()[1]
-        plan = Plan(
-            users=1,
-            rate=1,
-            seconds=4,
-            every=0.3,
-            workers=1,
-            host=f"wss://127.0.0.1:{port}",
-            settle=1,
-            report=2,
-        )
-        file = directory / "job.json"
-        file.write_bytes(entry.job(plan, local.path(certificate.CA), ["one", "two"]))
-        return await asyncio.to_thread(entry.locust, plan, os.environ, file)
+def test_of_a_big_room_a_few_speak_and_all_hear(load: Load) -> None:
+    """All are in one room."""
+    status, said, result = load(SCENARIO="room", TIME="5s")
+
+    assert status == 0, said
+    assert result.delivered == 10 * result.published
+    assert result.settled == 10
 
 
-@pytest.mark.parametrize(
-    ("fault", "failure"),
-    [
-        ("none", None),
-        ("drop", "lost: in room:"),
-        ("twice", "order: came twice in room:"),
-        ("swap", "order: out of order in room:"),
-        ("silent", "publish: no answer"),
-        ("cut", "closed: 3001 going away"),
-    ],
-)
-async def test_every_fault_of_a_gateway_is_found(
-    fault: str, failure: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the result, in locust's report and in its status."""
-    gateway = Gateway(fault)
+def test_everybody_comes_back_from_a_storm_and_has_missed_nothing(load: Load) -> None:
+    """All are cut off in one moment; what was said meanwhile is made up for, in order."""
+    status, said, result = load(SCENARIO="storm", TIME="14s")
 
-    status = await load(gateway, tmp_path, monkeypatch)
+    assert status == 0, said
+    assert result.histograms["return"].count == result.settled == 10
+    assert sum(result.nodes.values()) == 20
+    assert result.owed > 0
 
-    result = Result.load((tmp_path / "result-0.json").read_text("utf-8"))
-    assert (status, result.started, result.settled) == (1 if failure else 0, 1, 1)
-    assert result.published > 5
-    assert result.owed > 4
-    assert set(gateway.tokens) == {"one"}
-    assert gateway.pongs == len(gateway.tokens)
-    assert gateway.codes[-1] == 1000
-    found = [text for text in result.failures if text.startswith(failure or "")]
-    assert result.failures.total() == len(found) == (1 if failure else 0)
-    assert result.lost.total() == (fault == "drop")
-    rows = (tmp_path / "load_failures.csv").read_text("utf-8").splitlines()
-    assert len(rows) == (2 if failure else 1)
+
+def test_who_does_not_read_is_counted_apart(load: Load) -> None:
+    """The others lose nothing by it."""
+    status, said, result = load(SCENARIO="slow", TIME="5s")
+
+    assert status == 0, said
+    assert (result.slow, result.settled) == (1, 10)
+    assert re.search(r"not reading +1, [01] of them ended by the server", said)
+
+
+def test_a_stream_comes_part_by_part(load: Load) -> None:
+    """The gaps between its parts are what a reader notices."""
+    status, said, result = load(SCENARIO="stream", USERS="2", TIME="5s")
+
+    assert status == 0, said
+    streams, rest = divmod(result.published, settings.PARTS)
+    assert streams
+    assert not rest
+    assert result.delivered == 2 * result.published
+    assert result.histograms["gap"].count == 2 * streams * (settings.PARTS - 1)

@@ -26,7 +26,7 @@ def test_a_small_load_loses_nothing(  # noqa: PLR0917
 ) -> None:
     """Every user comes, hears all, and closes; the tokens are gone afterwards."""
     monkeypatch.setattr(entry, "REPORTS", tmp_path / "load")
-    small = {"USERS": "6", "ROOM": "2", "EVERY": "0.5", "TIME": "3s", "TOKENS": travel}
+    small = {"USERS": "6", "ROOM": "2", "EVERY": "0.5", "TIME": "5s", "TOKENS": travel}
 
     status = entry.run({"PATH": os.environ["PATH"]} | stack_of_front | small)
 

@@ -64,6 +64,9 @@ def test_everything_can_be_chosen() -> None:
         ("HOST", "a-machine"),
         ("HOST", "wss://localhost:8443/somewhere"),
         ("TOKENS", "query"),
+        ("SCENARIO", "tea"),
+        ("SIZE", "0"),
+        ("SIZE", "60001"),
     ],
 )
 def test_a_wrong_one_is_named(variable: str, text: str) -> None:
@@ -76,3 +79,24 @@ def test_a_process_has_a_user() -> None:
     """One without any would report nothing, and look as if it had failed."""
     with pytest.raises(LoadError, match=r"^WORKERS: "):
         read({"USERS": "2", "WORKERS": "3"}, host=HOST)
+
+
+def test_a_scenario_has_its_own_defaults() -> None:
+    """A big room is of all users of a process, and what is chosen still counts."""
+    room = read({"SCENARIO": "room", "USERS": "101", "WORKERS": "2"}, host=HOST)
+    chosen = read({"SCENARIO": "room", "ROOM": "7", "EVERY": "3"}, host=HOST)
+
+    assert (room.room, room.every) == (51, 1.0)
+    assert (chosen.room, chosen.every) == (7, 3.0)
+    assert read({"SCENARIO": "slow"}, host=HOST).size > read({}, host=HOST).size
+
+
+def test_everybody_has_time_to_come_back_from_a_storm() -> None:
+    """Else the scenario would show nothing."""
+    storm = {"SCENARIO": "storm", "USERS": "10", "RATE": "10", "EVERY": "1"}
+
+    plan = read(storm | {"TIME": "12s"}, host=HOST)
+
+    assert plan.steady_from < plan.storm_at < plan.seconds
+    with pytest.raises(LoadError, match=r"^TIME: must be at least 12s"):
+        read(storm | {"TIME": "11s"}, host=HOST)

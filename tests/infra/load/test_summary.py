@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from infra.load.result import Result, Sample
 from infra.load.settings import Plan
 from infra.load.summary import Summary
@@ -105,3 +107,19 @@ def test_a_busy_generator_is_said() -> None:
     one.samples.append(Sample(at=7.0, published=0, delivered=0, cpu=0.95))
 
     assert "the generator was busy" in Summary(PLAN, [one, result()], machine=1).text()
+
+
+def test_a_scenario_has_its_own_lines() -> None:
+    """And the others have not."""
+    one = result()
+    one.measure("return", 100)
+    one.recovered, one.slow, one.ended = 7, 3, 2
+    storm, slow = (dataclasses.replace(PLAN, scenario=name) for name in ("storm", "slow"))
+
+    assert line(Summary(storm, [one, result()], 0), "return").startswith("return 1 100.")
+    assert line(Summary(storm, [one, result()], 0), "recovered").startswith("recovered 7 messages")
+    assert line(Summary(slow, [one, one], 0), "not reading") == (
+        "not reading 6, 4 of them ended by the server"
+    )
+    plain = Summary(PLAN, [result(), result()], 0).text()
+    assert not [word for word in ("return", "gap", "recovered", "not reading") if word in plain]

@@ -13,7 +13,7 @@ from pathlib import Path
 from infra.stack import postgresql, readiness, sockets
 from tests.integration.embedded import free_ports
 
-START_SECONDS = 30
+START_SECONDS = 90
 
 
 def test_it_serves_where_its_user_may_not_enter(tmp_path: Path) -> None:
