@@ -11,8 +11,9 @@ from tests.benchmarks.gateway.ours import Kind
 from tests.benchmarks.gateway.servers import Server, floor
 
 RECEIVERS, SENDER = 0, 1
-#: So that one publication is over, for most servers, when the next is due.
-_INTERVAL_US = 20_000
+#: Between publications, none of which is sent before the last one has reached everyone.
+_INTERVAL_US = 10_000
+_LEAST = 2
 _WARM_UP = 5
 _CHEAPER = 4
 
@@ -22,14 +23,12 @@ class Runs:
     """Repeated runs of one server.
 
     Attributes:
-        name: Of the server.
         cpu: CPU seconds of each delivery, a run each.
         generator: The generator's share of a core.
         lost: Deliveries that did not come.
         histograms: Microseconds → deliveries, a run each.
     """
 
-    name: str
     cpu: list[float] = field(default_factory=list)
     generator: list[float] = field(default_factory=list)
     lost: int = 0
@@ -45,17 +44,18 @@ class Comparison:
     """A server and the floor, which took turns.
 
     Attributes:
-        server: The one.
-        floor: The other, with one publication at a time.
+        floor: The floor, with one publication at a time.
+        alone: The server, in the same way.
+        together: The server, with several that are ready together; None if that was not tried.
     """
 
-    server: Runs
     floor: Runs
+    alone: Runs
+    together: Runs | None = None
 
-    @property
-    def ratio(self) -> Spread:
+    def ratio(self, runs: Runs) -> Spread:
         """How many times the floor a delivery costs."""
-        return ratios(self.server.cpu, self.floor.cpu)
+        return ratios(runs.cpu, self.floor.cpu)
 
 
 class Room:
@@ -77,7 +77,6 @@ class Room:
             opened = self._generator.open(group, count)
             assert opened.opened == count, f"{server.name}: {opened}"
         self._expect = size + server.sends.echoes
-        self.runs = Runs(server.name)
         self._publish(_WARM_UP, 1)
 
     def _publish(self, rounds: int, batch: int) -> Delivered:
@@ -91,24 +90,27 @@ class Room:
             gated=True,
         )
 
-    def run(self, rounds: int, batch: int = 1) -> None:
+    def run(self, runs: Runs, rounds: int, batch: int = 1) -> None:
         """Publish, and note what it took.
 
         Args:
+            runs: Where.
             rounds: How often.
             batch: How many publications in one write.
         """
         before = self._server.cpu
-        done = self._publish(rounds, batch)
+        done = self._publish(max(_LEAST, rounds), batch)
         used = self._server.cpu - before
         assert done.delivered, f"{self._server.name}: nothing was delivered"
-        self.runs.cpu.append(used / done.delivered)
-        self.runs.generator.append(done.cpu / done.seconds)
-        self.runs.lost += done.sent * self._expect - done.delivered
-        self.runs.histograms.append(done.histogram)
+        runs.cpu.append(used / done.delivered)
+        runs.generator.append(done.cpu / done.seconds)
+        runs.lost += done.sent * self._expect - done.delivered
+        runs.histograms.append(done.histogram)
 
 
-def compare(kind: Kind, *, size: int, deliveries: int, repeat: int, batch: int = 1) -> Comparison:
+def compare(
+    kind: Kind, *, size: int, deliveries: int, repeat: int, together: int = 0
+) -> Comparison:
     """Let a server and the floor take turns.
 
     Args:
@@ -116,13 +118,17 @@ def compare(kind: Kind, *, size: int, deliveries: int, repeat: int, batch: int =
         size: How many receive.
         deliveries: In each turn.
         repeat: How many turns each has.
-        batch: How many publications are ready together; the floor has one at a time.
+        together: How many publications are ready together in another turn of the server; 0 for no
+            such turn.
     """
+    found = Comparison(Runs(), Runs(), Runs() if together else None)
     with ExitStack() as stack:
         ground = Room(stack, stack.enter_context(floor()), size)
         room = Room(stack, stack.enter_context(kind.start()), size)
         for _ in range(repeat):
-            ground.run(max(2, deliveries // size))
-            # They are cheaper together: more of them, to be seen by the kernel's clock.
-            room.run(max(2, deliveries * min(batch, _CHEAPER) // size // batch), batch)
-        return Comparison(room.runs, ground.runs)
+            ground.run(found.floor, deliveries // size)
+            room.run(found.alone, deliveries // size)
+            if found.together is not None:
+                # They are cheaper together: more of them, to be seen by the kernel's clock.
+                room.run(found.together, _CHEAPER * deliveries // size // together, together)
+    return found

@@ -6,10 +6,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from tests.benchmarks.gateway import dialect
-from tests.benchmarks.gateway.accounting import Spread
-from tests.benchmarks.gateway.fanout import Room, compare
+from tests.benchmarks.gateway.accounting import Spread, ratios
+from tests.benchmarks.gateway.fanout import Room, Runs, compare
 from tests.benchmarks.gateway.ours import OWN, ROOM, Kind, World, drawbridge
-from tests.benchmarks.gateway.servers import Server
 
 _OWN_CHANNELS = 10
 
@@ -37,7 +36,7 @@ def with_connections(kind: Kind, *, few: int, many: int, deliveries: int, repeat
         return Spread.of(other).median / Spread.of(one).median
 
     return Growth(
-        growth(small.server.cpu, large.server.cpu), growth(small.floor.cpu, large.floor.cpu)
+        growth(small.alone.cpu, large.alone.cpu), growth(small.floor.cpu, large.floor.cpu)
     )
 
 
@@ -54,13 +53,9 @@ def with_channels(world: World, *, size: int, deliveries: int, repeat: int) -> S
         rooms = []
         for talk in (few, many):
             server = stack.enter_context(drawbridge(world).start())
-            rooms.append(Room(stack, _saying(server, talk), size))
+            rooms.append((Room(stack, replace(server, receives=talk), size), Runs()))
         for _ in range(repeat):
-            for room in rooms:
-                room.run(deliveries // size)
-        one, other = (room.runs.cpu for room in rooms)
-        return Spread.of([dear / cheap for dear, cheap in zip(other, one, strict=True)])
-
-
-def _saying(server: Server, talk: dialect.Dialect) -> Server:
-    return replace(server, receives=talk)
+            for room, runs in rooms:
+                room.run(runs, deliveries // size)
+        (_, cheap), (_, dear) = rooms
+        return ratios(dear.cpu, cheap.cpu)

@@ -44,7 +44,7 @@ def pairs(world: World) -> Iterator[Table]:
 def delays(world: World) -> Iterator[Table]:
     """How long a message takes."""
     table = Table("Pairs through nginx and Redis, at half of the maximum")
-    found = tail(world, seconds=world.choose(20, 4))
+    found = tail(world, seconds=world.choose(20, 2))
     histogram = found.half.histogram
     p50, p99 = (percentile(histogram, part) / 1e3 for part in (0.5, 0.99))
     table.rows.append(

@@ -28,42 +28,44 @@ def fanout(world: World) -> Iterator[Table]:
             if kind.lacks:
                 table.rows.append(Row(kind.name, kind.lacks, True, ""))
                 continue
-            for batch, target in ((1, MAX_ALONE), (TOGETHER, MAX_TOGETHER)):
-                done = compare(
-                    kind,
-                    size=size,
-                    deliveries=world.choose(300_000, 30_000),
-                    repeat=world.choose(5, 3),
-                    batch=batch,
-                )
-                table.rows.append(_row(done, batch, target if kind is drawbridge else None))
-                if batch == 1:
-                    table.bars["floor, in C"] = Spread.of(done.floor.cpu)
-                    table.bars[kind.name] = Spread.of(done.server.cpu)
+            done = compare(
+                kind,
+                size=size,
+                deliveries=world.choose(300_000, 20_000),
+                repeat=world.choose(5, 3),
+                together=TOGETHER,
+            )
+            table.rows += _rows(kind.name, done, targets=kind is drawbridge)
+            table.bars["floor, in C"] = Spread.of(done.floor.cpu)
+            table.bars[kind.name] = Spread.of(done.alone.cpu)
         yield table
 
 
-def _row(done: Comparison, batch: int, target: float | None) -> Row:
-    together = "one at a time" if batch == 1 else f"{batch} ready together"
-    runs = done.server
-    figure = (
-        f"{done.ratio.words(digits=2)} times the floor: "
-        f"{Spread.of(runs.cpu).words(' µs', scale=MICRO, digits=2)} a delivery beside "
-        f"{Spread.of(done.floor.cpu).words(' µs', scale=MICRO, digits=2)}; "
-        f"p50 {runs.quantile_ms(0.5):.1f} ms, p99 {runs.quantile_ms(0.99):.1f} ms; "
-        f"{share(runs.generator)}"
-    )
-    if runs.lost:
-        figure += f"; {runs.lost} lost"
-    good = (target is None or done.ratio.median <= target) and not runs.lost
-    words = "" if target is None else f"≤ {target} times"
-    return Row(f"{runs.name}, {together}", figure, good, words)
+def _rows(name: str, done: Comparison, *, targets: bool) -> Iterator[Row]:
+    for what, runs, target in (
+        ("one at a time", done.alone, MAX_ALONE),
+        (f"{TOGETHER} ready together", done.together, MAX_TOGETHER),
+    ):
+        if runs is None:
+            continue
+        ratio = done.ratio(runs)
+        figure = (
+            f"{ratio.words(digits=2)} times the floor: "
+            f"{Spread.of(runs.cpu).words(' µs', scale=MICRO, digits=2)} a delivery beside "
+            f"{Spread.of(done.floor.cpu).words(' µs', scale=MICRO, digits=2)}; "
+            f"p50 {runs.quantile_ms(0.5):.1f} ms, p99 {runs.quantile_ms(0.99):.1f} ms; "
+            f"{share(runs.generator)}"
+        )
+        if runs.lost:
+            figure += f"; {runs.lost} lost"
+        good = (not targets or ratio.median <= target) and not runs.lost
+        yield Row(f"{name}, {what}", figure, good, f"≤ {target} times" if targets else "")
 
 
 def growth(world: World) -> Iterator[Table]:
     """More connections, and more channels."""
     table = Table("What a delivery costs where there is more of everything")
-    largest = world.choose(LARGEST, LARGE // 2)
+    largest = world.choose(LARGEST, 3 * SMALL)
     deliveries, repeat = world.choose(300_000, 30_000), world.choose(5, 3)
     found = with_connections(
         ours.drawbridge(world), few=SMALL, many=largest, deliveries=deliveries, repeat=repeat
