@@ -36,6 +36,7 @@ class Dialect:
         hello: The first message after the handshake; none if empty.
         ready: What the answers to it contain ...
         ready_times: ... so often, before the socket counts as open.
+        refused: What an answer to it contains that is a refusal; none is looked for if empty.
         ping: A message that asks for ...
         pong: ... this one; frames of WebSocket's own are answered too.
         message: A publication.
@@ -49,6 +50,7 @@ class Dialect:
     hello: bytes = b""
     ready: bytes = b""
     ready_times: int = 0
+    refused: bytes = b""
     ping: bytes = b""
     pong: bytes = b""
     message: bytes = PAYLOAD.encode()
@@ -90,6 +92,7 @@ def subscriber(*channels: str, connects: bool = True) -> Dialect:
         hello="\n".join(lines).encode(),
         ready=b'"subscribe":{' if channels else b'"connect":{',
         ready_times=len(channels) or int(connects),
+        refused=b'"error":{',
         ping=b"{}",
         pong=b"{}",
         reply=b'"publish":{}',

@@ -2,7 +2,8 @@
  * JSON. One program for all servers: what differs between them is in the strings it is given, in
  * hexadecimal digits ("-" for none).
  *
- *   group N PORT TOKENS BINARY TIMES HEAD HELLO READY PING PONG REPLY   see struct group
+ *   group N PORT TOKENS BINARY TIMES HEAD HELLO READY REFUSED PING PONG REPLY
+ *                                       see struct group
  *   open N COUNT INFLIGHT               more sockets, so many handshakes at the same time
  *   publish N FIRST SENDERS ROUNDS BATCH INTERVAL_US EXPECT GATED MESSAGE
  *                                       each round one sender sends BATCH messages in one write;
@@ -88,6 +89,7 @@ static void command_group(void) {
     group->head = unhex(word());
     group->hello = unhex(word());
     group->ready = unhex(word());
+    group->refused = unhex(word());
     group->ping = unhex(word());
     group->pong = unhex(word());
     group->reply = unhex(word());

@@ -125,7 +125,7 @@ class Generator:
 
     def group(self, number: int, port: int, dialect: Dialect, tokens: Path | None = None) -> None:
         """Describe sockets; see the generator's source."""
-        parts = (dialect.head(port), dialect.hello, dialect.ready)
+        parts = (dialect.head(port), dialect.hello, dialect.ready, dialect.refused)
         more = (dialect.ping, dialect.pong, dialect.reply)
         self.ask(
             *("group", number, port, tokens or "-", int(dialect.binary), dialect.ready_times),

@@ -108,9 +108,9 @@ def _run(world: World, program: _Program) -> Iterator[Server]:
 @contextmanager
 def _centrifugo(world: World) -> Iterator[Server]:
     port, internal = free_ports(2)
-    rules = ("subscribe_for_client", "publish_for_client")
-    rules += ("subscribe_for_anonymous", "publish_for_anonymous")
-    room = {"name": "room", **{f"allow_{rule}": True for rule in rules}}
+    room: dict[str, object] = {"name": "room"}
+    for who in ("client", "anonymous"):
+        room |= {f"allow_subscribe_for_{who}": True, f"allow_publish_for_{who}": True}
     configuration = {
         "client": {"allow_anonymous_connect_without_token": True},
         "channel": {"namespaces": [room]},

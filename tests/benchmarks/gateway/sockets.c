@@ -225,6 +225,7 @@ static void receive(struct client *client, const char *data, size_t length, int6
     }
     totals.replies += count(&group->reply, data, length);
     if (client->state == GREETED) {
+        if (count(&group->refused, data, length)) return lose(client);
         client->seen = (uint8_t)(client->seen + count(&group->ready, data, length));
         if (client->seen >= group->ready_times) become_open(client);
     }

@@ -16,7 +16,7 @@ struct bytes {
  * ##### for the socket's number, so that it has the same length for all. */
 struct group {
     int port;
-    struct bytes head, hello, ready, ping, pong, reply;
+    struct bytes head, hello, ready, refused, ping, pong, reply;
     int ready_times;   /* how often `ready` is seen before a socket counts as open */
     int binary;        /* messages are sent in binary frames */
     char **tokens;

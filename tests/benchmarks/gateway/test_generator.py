@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -66,3 +69,27 @@ def test_a_refusal_is_counted() -> None:
         refused = generator.open(0, 3)
 
     assert (refused.opened, refused.failed, refused.unanswered) == (0, 3, 0)
+
+
+def test_an_error_in_place_of_a_subscription_is_a_failure() -> None:
+    """It is noticed at once, and not when patience is at its end."""
+    talk = replace(PLAIN, hello=b"subscribe", ready=b"done", ready_times=1, refused=b"error")
+    answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener, Generator() as generator:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+                connection.recv(4096)
+                connection.sendall(bytes([0x81, 5]) + b"error")
+                connection.recv(4096)  # until it has been read
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        generator.group(0, listener.getsockname()[1], talk)
+        opened = generator.open(0, 1)
+        thread.join()
+
+    assert (opened.opened, opened.failed, opened.unanswered) == (0, 1, 0)
