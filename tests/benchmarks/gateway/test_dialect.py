@@ -44,7 +44,7 @@ def test_the_gateway_understands_it(
     assert [one.subscribe and one.subscribe.channel for one in subscribes] == list(CHANNELS)
     assert publication.publish is not None
     assert publication.publish.channel == "room:all"
-    assert json.loads(publication.publish.data)["t"] == int("1" * 16)
+    assert json.loads(bytes(publication.publish.data))["t"] == int("1" * 16)
 
 
 def test_the_head_is_a_handshake() -> None:
