@@ -14,7 +14,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down services load bench test test-sdk coverage lint format proto docs pictures \
-	dashboards board-pictures lock base-image images test-images compose manifests checkov deploy undeploy secrets clean
+	dashboards board-pictures lock base-image images pin-images test-images compose manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,10 @@ base-image: $(VENV)/stamp-run ## make the base of the images from Debian's packa
 images: $(VENV)/stamp-run ## build the images: REGISTRY= TAG= BASE_IMAGE=; by docker, or buildah where it has no engine
 	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" BASE_IMAGE="$(BASE_IMAGE)" NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" \
 		$(BIN)/python -m infra.images build
+
+# Nothing is pinned that no registry has shown.
+pin-images: $(MANIFESTS_VENV)/stamp ## write digests of other people's images into the production overlay, where registries answer
+	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.manifests pin
 
 # The images must be there: make images.
 test-images: $(VENV)/stamp-dev ## run the images, log in and exchange messages between two gateways

@@ -21,6 +21,8 @@ __all__ = ["Channel", "ChannelOptions", "Channels"]
 MAX_CHANNEL_LENGTH = 255
 PRIVATE_PREFIX, NAMESPACE_BOUNDARY, USER_BOUNDARY, USER_SEPARATOR = "$", ":", "#", ","
 
+_MAX_RESOLVED = 10_000  # some megabytes at most
+
 _NAMESPACE = re.compile(r"[-a-zA-Z0-9_]{2,}")
 _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
 # The charset of our own subjects, with the prefix that a second issuer's users carry. Others
@@ -72,6 +74,9 @@ class Channels:
     personal_channel_namespace: str | None = None
     allow_anonymous_connect: bool = False
     insecure: bool = False
+    _resolved: dict[str, Channel] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
@@ -121,6 +126,16 @@ class Channels:
         Raises:
             ReplyError: 107 for a name that cannot be one, 102 for an unknown namespace.
         """
+        # Every publication asks; what is published into is mostly what was published into before.
+        channel = self._resolved.get(name)
+        if channel is None:
+            channel = self._take_apart(name)
+            if len(self._resolved) >= _MAX_RESOLVED:
+                self._resolved.clear()
+            self._resolved[name] = channel
+        return channel
+
+    def _take_apart(self, name: str) -> Channel:
         if len(name) > MAX_CHANNEL_LENGTH or not _PRINTABLE_ASCII.fullmatch(name):
             raise ReplyError(ErrorCode.BAD_REQUEST)
         public = name.removeprefix(PRIVATE_PREFIX)

@@ -2,7 +2,8 @@
 
 Commands of a connection are processed one after the other. A command is a coroutine, but most
 never wait (a subscribed channel, the in-process broker, a cached token): it is stepped once by
-hand, and becomes a task only if it suspends. What arrives meanwhile is kept, up to a bound.
+hand, and becomes a task only if it waits for more than answers (``answers.py``). What arrives
+meanwhile is kept, up to a bound.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from math import ceil, inf
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from msgspec import Raw, structs
 from typing_extensions import override
 
+from ws_gateway.answers import Run, start
 from ws_gateway.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 from ws_gateway.credentials import GUEST, Credentials, SubscriptionGrant
 from ws_gateway.exceptions import (
@@ -168,7 +170,7 @@ class Connection(Writer):
         self._user_bucket: Bucket | None = None
         self._authenticated = authenticated
         self.emulated = emulated
-        self._task: asyncio.Task[None] | None = None
+        self._task: Run | None = None
         self._turn_ends = 0.0
         self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
@@ -366,18 +368,15 @@ class Connection(Writer):
             return
         self._start(self._guarded(self._perform_all(commands)))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        task = self._task = start(work, self.node.loop)
-        if task is not None:
-            task.add_done_callback(self._performed)
-        return task
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = start(work, self.node.loop, self._performed)
 
-    def _performed(self, _task: asyncio.Task[None]) -> None:
+    def _performed(self) -> None:
         self._task = None
         while not self.busy and not self.closed:
             if self._orders:
                 # Before what the client has sent: it may go on to send for ever.
-                self._carry_out(*self._orders.popleft())
+                self._start(self._carry_out(*self._orders.popleft()))
             elif self._inbox:
                 payload = self._inbox.popleft()
                 self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
@@ -405,15 +404,14 @@ class Connection(Writer):
             self._orders = self._orders or deque()
             self._orders.append((work, done))
         else:
-            self._carry_out(work, done)
+            self._start(self._carry_out(work, done))
         await done
 
-    def _carry_out(self, work: _Work, done: asyncio.Future[None]) -> None:
-        task = self._start(self._guarded(work()))
-        if task is None:
+    async def _carry_out(self, work: _Work, done: asyncio.Future[None]) -> None:
+        try:
+            await self._guarded(work())
+        finally:
             _set(done)
-        else:
-            task.add_done_callback(lambda _: _set(done))
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -777,60 +775,3 @@ def whole_seconds(seconds: float) -> int:
     # Never 0, which would be left out of the reply, where SDKs look for it; and at most a year,
     # which is more than any SDK's timer can hold.
     return min(max(1, ceil(seconds)), _MAX_TTL)
-
-
-def start(
-    work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-) -> asyncio.Task[None] | None:
-    """Run a coroutine up to its first wait, at once and without a task.
-
-    What ``asyncio`` of Python 3.12 calls an eager task, without the task where none is needed.
-    Until its first wait the coroutine must not ask for the current task.
-
-    Returns:
-        A task for the rest, or None if it has finished.
-    """
-    try:
-        waits_for = work.send(None)
-    except StopIteration:
-        return None
-    return loop.create_task(_Started(work, waits_for))
-
-
-class _Started(Coroutine[Any, Any, None]):
-    """A coroutine that has been sent into once, for a task to go on with.
-
-    No coroutine of its own around the other: one that is cancelled before its first step never
-    runs, and what is inside would not hear of it.
-    """
-
-    __slots__ = ("_first", "_waits_for", "_work")
-
-    def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:  # noqa: ANN401 - the loop's own protocol
-        self._work = work
-        self._waits_for = waits_for
-        self._first = True
-
-    @override
-    def send(self, value: Any, /) -> Any:
-        if self._first:
-            self._first = False
-            return self._waits_for
-        return self._work.send(value)
-
-    @override
-    def throw(self, error: Any, value: Any = None, traceback: Any = None, /) -> Any:
-        if self._first:
-            # The task does not know yet what it would have cancelled.
-            self._first = False
-            if self._waits_for is not None:
-                self._waits_for.cancel()
-        return self._work.throw(error)
-
-    @override
-    def close(self) -> None:
-        self._work.close()
-
-    @override
-    def __await__(self) -> Generator[Any, Any, None]:
-        raise TypeError("for a task only")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter as CounterMetric, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter as CounterMetric, Gauge
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -89,6 +89,9 @@ class Metrics:
         version: Of this build.
 
     Attributes:
+        handshakes: By their outcome.
+        handshake_seconds: From the request's head to the answer.
+        connection_seconds: How long connections lasted.
         messages_received: Commands by their name.
         messages_sent: Publications delivered.
         bytes_received: Of messages, as they came.
@@ -105,6 +108,10 @@ class Metrics:
         self.command_errors: Counter[int] = Counter()
         self.jwks_fetched_at: dict[str, float] = {}
         self.queues_dropped: Counter[str] = Counter()
+        # From zero: what is not there at all has no rate, and its first rise would be missed.
+        self.handshakes = Counter(dict.fromkeys(HANDSHAKE_RESULTS, 0))
+        self.handshake_seconds = Buckets(_HANDSHAKE_BUCKETS)
+        self.connection_seconds = Buckets(_CONNECTION_BUCKETS)
         self.messages_sent = 0
         self.bytes_received = 0
         self.bytes_sent: Callable[[], int] = lambda: 0
@@ -113,34 +120,21 @@ class Metrics:
         self.counters: dict[str, tuple[str, Callable[[], float]]] = {}
         self.histograms: dict[str, tuple[str, Mapping[str, Buckets], str]] = {}
         self.families: dict[str, tuple[str, Sequence[str], Mapping[tuple[Any, ...], int]]] = {}
-        self.handshakes = CounterMetric(
-            "gateway_handshakes",
-            "Handshakes of all transports by their outcome.",
-            ["result"],
-            registry=registry,
-        )
-        self.handshake_seconds = Histogram(
-            "gateway_handshake_duration_seconds",
-            "From the request's head to the answer, whatever it is.",
-            buckets=_HANDSHAKE_BUCKETS,
-            registry=registry,
-        )
-        self.connection_seconds = Histogram(
-            "gateway_connection_duration_seconds",
-            "How long connections lasted.",
-            buckets=_CONNECTION_BUCKETS,
-            registry=registry,
-        )
         self.jwks_refreshes = CounterMetric(
             "gateway_jwks_refresh", "Fetches of issuers' keys.", ["result"], registry=registry
         )
-        # From zero: what is not there at all has no rate, and its first rise would be missed.
-        for counter, results in (
-            (self.handshakes, HANDSHAKE_RESULTS),
-            (self.jwks_refreshes, ("ok", "error")),
-        ):
-            for result in results:
-                counter.labels(result)
+        for result in ("ok", "error"):
+            self.jwks_refreshes.labels(result)
+        self.histogram(
+            "gateway_handshake_duration_seconds",
+            "From the request's head to the answer, whatever it is.",
+            self.handshake_seconds,
+        )
+        self.histogram(
+            "gateway_connection_duration_seconds",
+            "How long connections lasted.",
+            self.connection_seconds,
+        )
         Gauge("gateway_build_info", "The running version.", ["version"], registry=registry).labels(
             version
         ).set(1)
@@ -222,6 +216,12 @@ class Metrics:
         volume.add_metric(["out"], self.bytes_sent())
         yield volume
         for name, label, text, counts in (
+            (
+                "handshakes",
+                "result",
+                "Handshakes of all transports by their outcome.",
+                self.handshakes,
+            ),
             ("messages_received", "type", "Commands received.", self.messages_received),
             ("disconnects", "code", "Ended connections by close code.", self.disconnects),
             ("command_errors", "code", "Failed commands by error code.", self.command_errors),

@@ -62,6 +62,7 @@ logger = logging.getLogger(__name__)
 
 _STREAM_LIMITS = StreamLimits()
 _SUBSCRIBED = SubscribeResult()
+_ADMITTED = Connected()
 _LAST_NEWS_SECONDS = 5.0
 _DEPTH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _LAST_SEEN = "last_seen"
@@ -71,13 +72,15 @@ class _Plan(NamedTuple):
     """What a subscription is granted.
 
     Attributes:
+        channel: To what.
+        options: What is true of the channel for this subscription.
         terms: Its position; None if it has none.
-        meta_ttl: How long its channel's position is kept.
         told: How it is told of publications.
     """
 
+    channel: Channel
+    options: ChannelOptions
     terms: Terms | None
-    meta_ttl: float
     told: Delivery
 
 
@@ -353,7 +356,7 @@ class Node:
             Disconnect: The same, terminal.
         """
         if self.hooks is None:
-            return Connected()
+            return _ADMITTED
         return await self.hooks.on_connect(self._caller(member, credentials), bytes(data))
 
     def came(self, credentials: Credentials) -> None:
@@ -439,11 +442,12 @@ class Node:
         self, member: Member, credentials: Credentials, request: SubscribeRequest
     ) -> SubscriptionGrant | None:
         grant: SubscriptionGrant | None = None
-        channel = self.channels.resolve(request.channel)
+        channel = request.channel
         if request.token:
+            self.channels.resolve(channel)  # a name that cannot be says more than a wrong token
             try:
                 grant = self.check_subscription_token(
-                    member, credentials, channel.name, request.token
+                    member, credentials, channel, request.token
                 ).grant
             except TokenExpired:
                 raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
@@ -451,11 +455,11 @@ class Node:
                 raise ReplyError(ErrorCode.PERMISSION_DENIED) from None
             if grant.expires_at <= self.clock():
                 raise ReplyError(ErrorCode.EXPIRED)
-        policy.check_subscribe(self.channels, credentials, channel.name, token=grant is not None)
+        policy.check_subscribe(self.channels, credentials, channel, token=grant is not None)
         if self.hooks is None:
             return grant
         answer = await self.hooks.on_subscribe(
-            self._caller(member, credentials), channel.name, bytes(request.data)
+            self._caller(member, credentials), channel, bytes(request.data)
         )
         if answer.info is None and answer.data is None:
             return grant
@@ -550,23 +554,23 @@ class Node:
                 if name not in self.hub:
                     self._give_up(name)
         for name, request in requests.items():
-            self._enter(member, credentials, name, request, grants.get(name))
+            self._enter(member, credentials, plans[name], request, grants.get(name))
         return results
 
     def _enter(
         self,
         member: Member,
         credentials: Credentials,
-        channel: str,
+        plan: _Plan,
         request: SubscribeRequest,
         grant: SubscriptionGrant | None,
     ) -> None:
         """Let presence, and the others in the channel, know of a subscription that has begun."""
-        resolved, options = self._options(channel, grant)
+        channel, options = plan.channel.name, plan.options
         if options.force_push_join_leave or (
             options.join_leave
             and request.join_leave
-            and policy.may_see_presence(self.channels, credentials, resolved, subscribed=True)
+            and policy.may_see_presence(self.channels, credentials, plan.channel, subscribed=True)
         ):
             self.hub.watch(channel, member)
         if options.presence or options.join_leave:
@@ -592,8 +596,11 @@ class Node:
                     continue
                 if name in joining:
                     joining[name].abandon()
-                joining[name] = self.streams.join(name, plan.terms, requests[name], plan.meta_ttl)
-            await _all([one.read() for one in joining.values() if not one.ready])
+                joining[name] = self.streams.join(
+                    name, plan.terms, requests[name], plan.options.history_meta_ttl
+                )
+            if joining:
+                await _all([one.read() for one in joining.values() if not one.ready])
             if all(map(self.broker.subscribed, requests)) and all(
                 one.intact for one in joining.values()
             ):
@@ -609,19 +616,12 @@ class Node:
         numbers: bool,
     ) -> _Plan:
         """Say what a subscription is granted."""
-        resolved, options = self._options(channel, grant)
+        resolved = self.channels.resolve(channel)
+        options = resolved.options.overridden(() if grant is None else grant.override)
         may_read = policy.may_read_history(self.channels, credentials, resolved, subscribed=True)
         terms = recovery.agree(options, request, may_read=may_read)
         told = delivery.agree(options, request, positioned=terms is not None, numbers=numbers)
-        return _Plan(terms, options.history_meta_ttl, told)
-
-    def _options(
-        self, channel: str, grant: SubscriptionGrant | None
-    ) -> tuple[Channel, ChannelOptions]:
-        """Look a channel up, and what is true of it for one subscription."""
-        resolved = self.channels.resolve(channel)
-        override = () if grant is None else grant.override
-        return resolved, resolved.options.overridden(override)
+        return _Plan(resolved, options, terms, told)
 
     def unsubscribe(self, member: Member, channel: str) -> None:
         """End a subscription the connection has."""

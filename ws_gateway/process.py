@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 
 from ws_gateway.app import create_app, create_internal_app, open_gateway
@@ -32,4 +33,10 @@ async def run(
             Listener(app=create_app(gateway), sockets=public),
             Listener(app=create_internal_app(gateway), sockets=internal),
         ]
-        await serve(listeners, drain=drain)
+        # What has been made by now stays; a full collection need not look through it again.
+        gc.collect()
+        gc.freeze()
+        try:
+            await serve(listeners, drain=drain)
+        finally:
+            gc.unfreeze()

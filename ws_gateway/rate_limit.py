@@ -6,7 +6,7 @@ pace. Nothing runs when nothing is sent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
@@ -29,10 +29,27 @@ class Rate:
     Attributes:
         per_second: Commands a second in the long run; 0 for no limit.
         burst: Commands at once.
+        interval: Seconds from one command to the next at the even pace.
+        refuse_past: How many seconds one may be ahead of it before commands are refused.
+        close_past: ... and before the connection is closed.
     """
 
     per_second: float = 0
     burst: int = 1
+    # One number for all buckets: a connection has two.
+    interval: float = field(init=False, repr=False)
+    refuse_past: float = field(init=False, repr=False)
+    close_past: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        interval = 1 / self.per_second if self.per_second else 0.0
+        # Half a command of slack, so that rounding never refuses the last of a burst.
+        for name, value in (
+            ("interval", interval),
+            ("refuse_past", interval * (self.burst + 0.5)),
+            ("close_past", interval * (2 * self.burst + 0.5)),
+        ):
+            object.__setattr__(self, name, value)
 
     def bucket(self) -> Bucket | None:
         """Make a bucket for one sender, None where there is no limit."""
@@ -49,10 +66,9 @@ class Bucket:
     __slots__ = ("_ahead_until", "_close_past", "_interval", "_refuse_past")
 
     def __init__(self, rate: Rate) -> None:
-        self._interval = interval = 1 / rate.per_second
-        # Half a command of slack, so that rounding never refuses the last of a burst.
-        self._refuse_past = interval * (rate.burst + 0.5)
-        self._close_past = interval * (2 * rate.burst + 0.5)
+        self._interval = rate.interval
+        self._refuse_past = rate.refuse_past
+        self._close_past = rate.close_past
         self._ahead_until = -inf
 
     def take(self, now: float) -> Verdict:

@@ -13,12 +13,13 @@ from typing import Any
 import hiredis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from ws_gateway.answers import Answer
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.metrics import Buckets
 from ws_gateway.redis_link import Endpoint, Link, Patience, Timing
 
 _BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
-_Request = tuple[asyncio.Future[Any] | None, int, Buckets | None, float]
+_Request = tuple[asyncio.Future[Any] | Answer | None, int, Buckets | None, float]
 """Who waits, how many bytes it was, where its time is counted, and when it was sent."""
 
 _PING = hiredis.pack_command(("PING",))
@@ -87,8 +88,8 @@ class Commands:
         self._scripts += scripts
         self._on_connected.append(connected)
 
-    def request(self, *parts: bytes, name: bytes = b"") -> asyncio.Future[Any]:
-        """Send a command; the future is its reply.
+    def ask(self, *parts: bytes, name: bytes = b"") -> Answer:
+        """Send a command; the reply is awaited, or given up.
 
         A request that was sent may have been executed although no reply came. It is never sent
         twice.
@@ -99,33 +100,47 @@ class Commands:
 
         Raises:
             BrokerUnavailable: At once without a connection or with too much unanswered; from the
-                future if no reply comes in time, or an error.
+                answer if no reply comes in time, or an error.
         """
+        answer = Answer()
+        self._ask(answer, parts, name or parts[0])
+        return answer
+
+    def request(self, *parts: bytes) -> asyncio.Future[Any]:
+        """Send a command; the future is its reply, for who does not await it at once.
+
+        Raises:
+            BrokerUnavailable: See :meth:`ask`.
+        """
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._ask(future, parts, parts[0])
+        return future
+
+    def _ask(
+        self, waiting: asyncio.Future[Any] | Answer, parts: tuple[bytes, ...], name: bytes
+    ) -> None:
         if not self.link.connected:
             raise BrokerUnavailable("no connection to Redis")
         if self._unanswered_bytes > _MAX_UNANSWERED_BYTES:
             raise BrokerUnavailable("Redis does not keep up")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        timed = self._by_word.get(name or parts[0]) or self._timed(name or parts[0])
-        self._send(future, hiredis.pack_command(parts), timed)  # type: ignore[arg-type]  # its stub says one-tuples
-        self._patience.watch(future, loop)
-        return future
+        timed = self._by_word.get(name) or self._timed(name)
+        self._send(waiting, hiredis.pack_command(parts), timed)  # type: ignore[arg-type]  # its stub says one-tuples
+        self._patience.watch(waiting, asyncio.get_running_loop())
 
     async def call(self, script: Script, keys: tuple[bytes, ...], *arguments: bytes) -> Any:  # noqa: ANN401 - whatever it returns
         """Call a script; returns its reply.
 
         Raises:
-            BrokerUnavailable: See :meth:`request`.
+            BrokerUnavailable: See :meth:`ask`.
         """
         count = b"%d" % len(keys)
         try:
-            return await self.request(
+            return await self.ask(
                 b"EVALSHA", script.digest, count, *keys, *arguments, name=script.name
             )
         except ScriptUnknown:
             # Somebody has flushed the scripts. This one was not executed, so it may go again.
-            return await self.request(
+            return await self.ask(
                 b"EVAL", script.source, count, *keys, *arguments, name=script.name
             )
 
@@ -165,11 +180,11 @@ class Commands:
 
     def lost(self, heard_at: float) -> None:  # noqa: ARG002 - see Speaker
         """See Speaker."""
-        for future, _, _, _ in self._unanswered:
+        unanswered, self._unanswered = self._unanswered, deque()
+        self._unanswered_bytes = 0
+        for future, _, _, _ in unanswered:
             if future is not None and not future.done():
                 future.set_exception(BrokerUnavailable("the connection was lost before the reply"))
-        self._unanswered.clear()
-        self._unanswered_bytes = 0
 
     def _timed(self, word: bytes) -> Buckets:
         # The words are those of this package's code, so there are few.
@@ -177,8 +192,11 @@ class Commands:
         return buckets
 
     def _send(
-        self, future: asyncio.Future[Any] | None, command: bytes, timed: Buckets | None = None
+        self,
+        waiting: asyncio.Future[Any] | Answer | None,
+        command: bytes,
+        timed: Buckets | None = None,
     ) -> None:
-        self._unanswered.append((future, len(command), timed, perf_counter()))
+        self._unanswered.append((waiting, len(command), timed, perf_counter()))
         self._unanswered_bytes += len(command)
         self.link.write(command)

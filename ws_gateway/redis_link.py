@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
+from typing_extensions import override
 
+from ws_gateway.answers import Answer
 from ws_gateway.exceptions import BrokerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 _EXPECTED = (RedisError, OSError, TimeoutError)
 _CLIENT_NAME = "drawbridge-gateway"
 _GRACE = 0.1
+_NOTHING = object()
+"""Of a reply that is not whole yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,8 @@ class Link:
         self._timing = timing
         self._jitter = jitter
         self._outgoing: list[bytes] = []
-        self._wake = asyncio.Event()
+        self._transport: asyncio.WriteTransport | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._heard_at = 0.0
         self._made = 0
 
@@ -141,8 +146,9 @@ class Link:
         Without a connection it is dropped: what is meant for one is never sent over another.
         """
         if self.connected:
+            if not self._outgoing:
+                asyncio.get_running_loop().call_soon(self._flush)
             self._outgoing.append(data)
-            self._wake.set()
 
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
@@ -173,18 +179,29 @@ class Link:
         loop = asyncio.get_running_loop()
         connection = self._endpoint.connection()
         writer: asyncio.StreamWriter | None = None
+        self._ended = ended = loop.create_future()
         try:
             # Ends with the reply to CLIENT SETNAME: a port that only accepts is no Redis.
             async with asyncio.timeout(self._timing.connect):
                 await connection.connect()  # type: ignore[no-untyped-call]
-            writer = connection._writer  # noqa: SLF001 - see _abort
+            reader, writer = connection._reader, connection._writer  # noqa: SLF001 - see _abort
+            if reader is None or writer is None or reader.at_eof():
+                raise ConnectionResetError("closed at once")
+            # redis-py has opened it, with TLS and AUTH, and has read the last of its replies. From
+            # here on its streams would only stand between: a wait for each reply, a task for each
+            # direction.
+            writer.transport.set_protocol(_Ear(self._hear, ended))
+            self._transport = writer.transport
             self._open(loop.time())
-            await _until_one_ends(self._read(connection), self._write(connection), self._probe())
+            await self._watch(ended)
         finally:
             if self.connected:
                 self.connected = False
                 self._outgoing.clear()
                 self._speaker.lost(self._heard_at)
+            self._transport = None
+            if not ended.cancel():
+                ended.exception()  # it may have failed while we were cancelled
             await _abort(connection, writer)
 
     def _open(self, now: float) -> None:
@@ -195,39 +212,35 @@ class Link:
         logger.info("redis is connected", extra={"link": self._name})
         self._speaker.connected()
 
-    async def _read(self, connection: AbstractConnection) -> None:
-        now = asyncio.get_running_loop().time
+    def _hear(self, replies: Iterator[Any]) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         received = self._speaker.received
-        while True:
-            try:
-                # Suspends only where the socket's buffer is used up: a burst is one batch.
-                reply = await connection.read_response(timeout=math.inf)
-            except ResponseError as error:
-                reply = error
-            self._heard_at = now()
+        for reply in replies:
             received(reply)
 
-    async def _write(self, connection: AbstractConnection) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            data = b"".join(self._outgoing)
-            self._outgoing.clear()
-            # It would connect by itself, unsubscribed, where the reader has found the end.
-            if not data or not connection.is_connected:
-                continue
-            try:
-                await connection.send_packed_command(data, check_health=False)
-            except RuntimeError as error:  # uvloop's, for a socket that it has closed
-                raise ConnectionResetError(str(error)) from error
+    def _flush(self) -> None:
+        outgoing, transport = self._outgoing, self._transport
+        # What was said over a connection that is lost was thrown away with it.
+        if not outgoing or transport is None or transport.is_closing():
+            return
+        data = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+        outgoing.clear()
+        try:
+            transport.write(data)
+        except RuntimeError as error:  # uvloop's, for a socket that it has closed
+            if self._ended is not None and not self._ended.done():
+                self._ended.set_exception(ConnectionResetError(str(error)))
 
-    async def _probe(self) -> None:
+    async def _watch(self, ended: asyncio.Future[None]) -> None:
+        """Ask for signs of life until the connection ends; raises why."""
         # Periods are counted, not seconds: after a stall of our own process, what came meanwhile
         # is read before the next period ends.
         probed = False
         while True:
             before = self._heard_at
-            await asyncio.sleep(self._timing.probe)
+            await asyncio.wait([ended], timeout=self._timing.probe)
+            if ended.done():
+                ended.result()
             if self._heard_at != before:
                 probed = False
             elif probed:
@@ -237,8 +250,43 @@ class Link:
                 self._speaker.probe()
 
 
+class _Ear(asyncio.Protocol):
+    """Reads replies from the socket of one connection.
+
+    Args:
+        hear: Takes all replies of one read.
+        ended: Fails when the connection has ended, or cannot be understood.
+    """
+
+    def __init__(self, hear: Callable[[Iterator[Any]], None], ended: asyncio.Future[None]) -> None:
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=_read_error, notEnoughData=_NOTHING
+        )
+        self._hear = hear
+        self._ended = ended
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._ended.done():
+            return
+        self._reader.feed(data)
+        try:
+            self._hear(iter(self._reader.gets, _NOTHING))
+        except Exception as error:  # noqa: BLE001 - who supervises the link says what is to be done
+            self._ended.set_exception(error)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(exc or ConnectionResetError("closed by Redis"))
+
+
+def _read_error(text: str) -> ResponseError:
+    return NoScriptError(text) if text.startswith("NOSCRIPT ") else ResponseError(text)
+
+
 class Patience:
-    """Futures that are given the same time to be done, and fail with BrokerUnavailable.
+    """Futures and answers that are given the same time to be done; BrokerUnavailable after it.
 
     One timer for all: at tens of thousands of requests a second, one each would cost more than
     the requests.
@@ -246,10 +294,10 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[float, asyncio.Future[Any] | Answer]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def watch(self, future: asyncio.Future[Any] | Answer, loop: asyncio.AbstractEventLoop) -> None:
         """Let a future fail if it is not done in time."""
         waiting = self._waiting
         while waiting and waiting[0][1].done():
@@ -272,14 +320,18 @@ class Patience:
 
     def _expire(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
         self._timer = None
+        late = []
         while self._waiting:
             due, future = self._waiting[0]
             if not future.done():
                 if due > now:
                     self._timer = loop.call_at(due, self._ring, loop)
-                    return
-                future.set_exception(BrokerUnavailable("no answer in time"))
+                    break
+                late.append(future)
             self._waiting.popleft()
+        # Last of all: who waits for an answer goes on at once, and may ask for the next.
+        for future in late:
+            future.set_exception(BrokerUnavailable("no answer in time"))
 
 
 async def _abort(connection: AbstractConnection, writer: asyncio.StreamWriter | None) -> None:
@@ -290,20 +342,3 @@ async def _abort(connection: AbstractConnection, writer: asyncio.StreamWriter | 
     if writer is not None:
         writer.transport.abort()
     await connection.disconnect(nowait=True)
-
-
-async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
-    """Run them side by side until one ends, which ends all; raises what it raised.
-
-    Unlike a task group it never loses a cancellation that meets a failure (Python 3.11's raises
-    the failure then, and whoever cancelled would wait for ever).
-    """
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()

@@ -275,6 +275,12 @@ class Session:
         return None
 
     def _check(self, request: Request) -> Request:
+        # Of these there are the most, and there is little to check.
+        if isinstance(request, PublishRequest) and request.channel:
+            return request
+        return self._check_others(request)
+
+    def _check_others(self, request: Request) -> Request:
         match request:
             case ConnectRequest():
                 raise Disconnect(DisconnectCode.BAD_REQUEST, "second connect")

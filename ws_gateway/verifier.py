@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -301,9 +303,10 @@ class Verifier:
             # The token is bound to a key (RFC 7800) whose possession is not proved here.
             raise InvalidToken("cnf")
         subject = read_text(claims, "sub")
+        named = strict or "client_id" in claims
         return Credentials(
             user=issuer.user(subject),
-            client_id=read_text(claims, "client_id") if strict or "client_id" in claims else "",
+            client_id=sys.intern(read_text(claims, "client_id")) if named else "",
             scopes=_scopes(claims, required=strict or bool(issuer.scope)),
             expires_at=float(expires_at),
             jti=read_text(claims, "jti"),
@@ -358,4 +361,10 @@ def _scopes(claims: Mapping[str, Any], *, required: bool) -> frozenset[str]:
         return frozenset()
     if not isinstance(value, str) or _SCOPE.fullmatch(value) is None:
         raise InvalidToken("scope")
+    return _split_scopes(value)
+
+
+@lru_cache(256)
+def _split_scopes(value: str) -> frozenset[str]:
+    # Most tokens have the same, and each connection holds what its token said.
     return frozenset(value.split(" "))

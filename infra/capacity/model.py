@@ -71,7 +71,7 @@ class Limits:
     """How full things may be; those of ``k8s/``.
 
     Attributes:
-        per_gateway: Connections of a pod at which the autoscaler adds one.
+        per_gateway: Connections of a pod at which the autoscaler adds one; see docs/operations.md.
         busy: Share of a core.
         front_connections: Sockets that nginx' workers of one pod may hold.
         front_full: Share of them.

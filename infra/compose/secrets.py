@@ -45,7 +45,11 @@ def ensure(directory: Path) -> bool:
         for name, content in _drawn().items():
             _write(draft / name, content.encode())
         draft.rename(directory)
-    for name, source in (("tls.crt", certificate.SERVER), ("tls.key", certificate.KEY)):
+    for name, source in (
+        ("tls.crt", certificate.SERVER),
+        ("tls.key", certificate.KEY),
+        ("ca.crt", certificate.CA),
+    ):
         _write(directory / "nginx-tls" / name, certificates.path(source).read_bytes())
     return drawn
 

@@ -1,4 +1,4 @@
-"""``python -m infra.manifests check | write``."""
+"""``python -m infra.manifests check | write | pin``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from infra.manifests import build, checks, edge, front, rules, schemas
+from infra.manifests import build, checks, edge, front, pins, rules, schemas
 from infra.manifests.exceptions import ManifestError
 
 EXIT_WRONG = 1
@@ -23,10 +23,15 @@ _STYLED = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one order; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.manifests")
-    parser.add_argument("order", choices=("check", "write"))
-    if parser.parse_args(arguments).order == "write":
+    parser.add_argument("order", choices=("check", "write", "pin"))
+    order = parser.parse_args(arguments).order
+    if order == "write":
         front.write_all()
         rules.write()
+        return 0
+    if order == "pin":
+        for line in pins.pin(build.ROOT / "overlays" / "production", pins.digest):
+            print(line, flush=True)
         return 0
     try:
         found = list(_check())

@@ -18,6 +18,7 @@ OVERLAYS = ("dev", "production")
 # Left out of the overlays, because not every cluster can have them.
 OPTIONAL = (
     "balanced-gateways",
+    "dual-stack",
     "monitoring",
     "cert-manager",
     "external-redis",

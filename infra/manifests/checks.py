@@ -26,13 +26,20 @@ ARROWS = frozenset(
     }
 )
 WORKLOADS = frozenset(name for arrow in ARROWS for name in arrow if name != "world")
+#: Who looks for Prometheus, and at whom: all of them or none (components/monitoring).
+WATCHING = frozenset(
+    {("redis-exporter", "redis"), ("postgres-exporter", "postgres"), ("front-probe", "nginx")}
+)
+WATCHERS = frozenset(who for who, _ in WATCHING)
 #: Made by an operator before the first start; docs/kubernetes.md says how.
 SECRETS: Mapping[str, frozenset[str]] = {
     "auth-service": frozenset({"database-url", "redis-url", "sealing-keys"}),
     "migrate": frozenset({"database-url"}),
     "ws-gateway": frozenset({"redis-url"}),
     "redis": frozenset({"users.acl"}),
-    "postgres": frozenset({"owner-password", "service-password"}),
+    "postgres": frozenset({"owner-password", "service-password", "metrics-password"}),
+    "redis-exporter": frozenset({"passwords.json"}),
+    "postgres-exporter": frozenset({"password"}),
     "nginx-tls": frozenset({"tls.crt", "tls.key"}),
 }
 _NAME = "app.kubernetes.io/name"
@@ -172,7 +179,8 @@ def grace_is_long_enough(build: Documents) -> Iterator[str]:
     """The time between the order to stop and the kill is that of everything in between."""
     for workload in build.workloads.values():
         sleep = workload.main.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
-        if workload.document["kind"] == "Deployment" and not sleep.get("seconds"):
+        served = workload.document["kind"] == "Deployment" and workload.name not in WATCHERS
+        if served and not sleep.get("seconds"):
             yield f"{workload.name}: no preStop, so that it stops while it is still sent clients"
         needed = sleep.get("seconds", 0) + _goodbye_seconds(build, workload)
         grace = workload.pod.get("terminationGracePeriodSeconds", 30)
@@ -238,7 +246,8 @@ def images_have_a_version(build: Documents) -> Iterator[str]:
     """What runs is what was tested."""
     for workload in build.workloads.values():
         for container in workload.containers:
-            name, _, tag = container["image"].rpartition(":")
+            # A digest says which image, and to nobody which version.
+            name, _, tag = container["image"].partition("@")[0].rpartition(":")
             if not name or "/" in tag or tag == "latest":
                 yield f"{workload.name}: the image {container['image']} has no version"
 
@@ -324,8 +333,8 @@ def policies_are_the_picture(build: Documents) -> Iterator[str]:
         (workload,) = build.selected(labels)
         ways_in |= set(_ends(build, policy, "ingress", workload))
         ways_out |= set(_ends(build, policy, "egress", workload))
-    there = WORKLOADS & {*build.workloads}
-    picture = {(who, to) for who, to in ARROWS if {who, to} <= there | {"world"}}
+    there = {*build.workloads, "world"}
+    picture = {(who, to) for who, to in ARROWS | WATCHING if {who, to} <= there}
     for who, to in sorted(picture ^ {(who, to) for who, to, _ in ways_in}):
         yield f"NetworkPolicy {to}: the way in from {who} is not as in the picture"
     inside = {(who, to) for who, to in picture if who != "world"}
@@ -357,13 +366,75 @@ def _others(build: Documents, peers: list[Mapping[str, Any]] | None) -> Iterator
         if "ipBlock" in peer:
             yield "world"
         elif "namespaceSelector" in peer:
-            name = peer["namespaceSelector"].get("matchLabels", {})
-            if name.get("kubernetes.io/metadata.name") != _MONITORING:
+            if not _is_monitoring(peer):
                 yield "another namespace"
         else:
             labels = peer.get("podSelector", {}).get("matchLabels", {})
             found = build.selected(labels)
             yield from [workload.name for workload in found] or [str(labels.get(_NAME))]
+
+
+def monitors_reach_their_pods(build: Documents) -> Iterator[str]:
+    """What is scraped has that port, and lets Prometheus in there: else its alerts are silent."""
+    found = [(item, "endpoints") for item in build.of("ServiceMonitor").values()]
+    found += [(item, "podMetricsEndpoints") for item in build.of("PodMonitor").values()]
+    for monitor, field in found:
+        name = f"{monitor['kind']} {monitor['metadata']['name']}"
+        pods = build.selected(monitor["spec"]["selector"]["matchLabels"])
+        if len(pods) != 1:
+            yield f"{name}: its selector does not match one workload"
+        for workload in pods:
+            for endpoint in monitor["spec"][field]:
+                port = workload.ports.get(endpoint["port"])
+                if port is None:
+                    yield f"{name}: {workload.name} has no port {endpoint['port']}"
+                elif port not in _open_to_prometheus(build, workload):
+                    yield f"{name}: {workload.name} does not let Prometheus in on {port}"
+
+
+def _open_to_prometheus(build: Documents, workload: Workload) -> set[int]:
+    """Return the ports on which policies let the namespace of Prometheus in."""
+    return {
+        port["port"]
+        for policy in build.of("NetworkPolicy").values()
+        if workload in build.selected(policy["spec"]["podSelector"].get("matchLabels", {}))
+        for rule in policy["spec"].get("ingress", [])
+        for peer in rule.get("from", [])
+        if _is_monitoring(peer)
+        for port in rule.get("ports", [])
+    }
+
+
+def _is_monitoring(peer: Mapping[str, Any]) -> bool:
+    labels = peer.get("namespaceSelector", {}).get("matchLabels", {})
+    return bool(labels.get("kubernetes.io/metadata.name") == _MONITORING)
+
+
+def redis_answers_pods(build: Documents) -> Iterator[str]:
+    """A default user without a password has most builds answer their own host only."""
+    if "redis" not in build.workloads:
+        return
+    texts = [
+        text
+        for name, item in build.of("ConfigMap").items()
+        if name.partition("-")[0] == "redis"
+        for text in item["data"].values()
+    ]
+    if not any(re.search(r"^protected-mode no$", text, re.MULTILINE) for text in texts):
+        yield "redis: its protected mode refuses whoever is in another pod"
+
+
+def stored_things_have_an_address(build: Documents) -> Iterator[str]:
+    """A name that means the pod itself goes when it restarts, and caches keep the old one."""
+    stored = {
+        item.name
+        for item in build.workloads.values()
+        if "volumeClaimTemplates" in item.document["spec"]
+    }
+    for name in sorted(stored):
+        service = build.of("Service").get(name)
+        if service is None or service["spec"].get("clusterIP") == "None":
+            yield f"{name}: its Service has no address of its own"
 
 
 def everything_is_in_one_namespace(build: Documents) -> Iterator[str]:
@@ -385,7 +456,8 @@ def everything_is_in_one_namespace(build: Documents) -> Iterator[str]:
 def workloads_are_the_picture(build: Documents) -> Iterator[str]:
     """Each node of the picture is there, under its name."""
     names = {*build.workloads}
-    for name in sorted(WORKLOADS ^ names):
+    watched = WATCHERS if WATCHERS & names else frozenset()
+    for name in sorted((WORKLOADS | watched) ^ names):
         yield f"{name}: it is in the picture or in the build, but not in both"
     for workload in build.workloads.values():
         if workload.labels.get(_NAME) != workload.name:
@@ -409,6 +481,9 @@ CHECKS: tuple[Check, ...] = (
     secrets_are_examples,
     pods_are_restricted,
     policies_are_the_picture,
+    monitors_reach_their_pods,
+    redis_answers_pods,
+    stored_things_have_an_address,
     everything_is_in_one_namespace,
     workloads_are_the_picture,
 )

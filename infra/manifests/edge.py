@@ -15,10 +15,14 @@ from pathlib import Path
 from infra.embedded import certificate
 from infra.embedded.local_directory import LocalDirectory
 from infra.manifests.exceptions import ManifestError
-from infra.manifests.front import BALANCED, PLACE
+from infra.manifests.front import BALANCED, DUAL, PLACE
 from infra.stack import nginx
 
-VARIANTS: Mapping[str, nginx.Place] = {"base": PLACE, "balanced-gateways": BALANCED}
+VARIANTS: Mapping[str, nginx.Place] = {
+    "base": PLACE,
+    "balanced-gateways": BALANCED,
+    "dual-stack": DUAL,
+}
 #: What gixy says of two expressions with a repetition in a repetition. Each turn of the outer one
 #: begins with a slash, which the inner one cannot take: there is one way to read any path.
 PASSED_OVER = frozenset({("regex_redos", "[A-Za-z0-9_-][A-Za-z0-9._-]*)+")})

@@ -40,18 +40,25 @@ BALANCED = replace(
 )
 
 
-def balanced() -> dict[str, str]:
-    """Return the files of the component: those that differ from the base's."""
+#: An address is of one family, so a port of both is two.
+DUAL_DIRECTORY = Path("k8s/components/dual-stack")
+DUAL = replace(PLACE, tls=["8443", "[::]:8443"], status=["8080", "[::]:8080"])
+VARIANTS = {BALANCED_DIRECTORY: BALANCED, DUAL_DIRECTORY: DUAL}
+
+
+def changed(place: nginx.Place) -> dict[str, str]:
+    """Return the files of a component: those that differ from the base's."""
     usual = nginx.generated(PLACE)
-    files = nginx.generated(BALANCED)
+    files = nginx.generated(place)
     return {name: text for name, text in files.items() if text != usual[name]}
 
 
 def write_all() -> None:
-    """Write those of the base and of the component."""
+    """Write those of the base and of the components."""
     write()
-    for name, text in balanced().items():
-        (BALANCED_DIRECTORY / name).write_text(text, "utf-8")
+    for directory, place in VARIANTS.items():
+        for name, text in changed(place).items():
+            (directory / name).write_text(text, "utf-8")
 
 
 def write(directory: Path = DIRECTORY) -> None:

@@ -12,6 +12,7 @@ VERSIONS = ("1.32", "1.34", "1.36")
 FOREIGN = frozenset(
     {
         ("monitoring.coreos.com/v1", "ServiceMonitor"),
+        ("monitoring.coreos.com/v1", "PodMonitor"),
         ("monitoring.coreos.com/v1", "PrometheusRule"),
         ("cert-manager.io/v1", "Certificate"),
     }

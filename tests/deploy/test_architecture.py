@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from infra.images.build import TARGETS
-from infra.manifests.checks import ARROWS, WORKLOADS
+from infra.manifests.checks import ARROWS, WATCHERS, WORKLOADS
 from infra.stack import nginx, prometheus
 
 ROOT = Path(__file__).parents[2]
@@ -35,10 +35,10 @@ def test_each_node_has_a_file_and_each_arrow_an_end() -> None:
 
 
 def test_containers_of_one_machine_are_the_picture() -> None:
-    """And who watches it: a cluster has these of its own. Two gateways, so that they need Redis."""
+    """And who watches it. Two gateways, so that they need Redis."""
     services = yaml.safe_load((ROOT / "infra/compose/compose.yaml").read_text("utf-8"))["services"]
 
-    assert services.keys() == WORKLOADS | {"prometheus", "grafana"}
+    assert services.keys() == WORKLOADS | WATCHERS | {"nginx-exporter", "prometheus", "grafana"}
     assert services["ws-gateway"]["deploy"] == {"replicas": 2}
 
 
@@ -52,12 +52,43 @@ def test_nginx_has_a_file_and_an_upstream_for_each_service() -> None:
 def test_prometheus_calls_them_the_same_everywhere() -> None:
     """The same rules and dashboards hold on one machine and in a cluster."""
     jobs = set(re.findall(r"job_name: (\S+)", prometheus.SOURCE.read_text("utf-8")))
-    path = ROOT / "k8s/components/monitoring/service-monitors.yaml"
-    monitors = list(yaml.safe_load_all(path.read_text("utf-8")))
+    compose = (ROOT / "infra/compose/prometheus.yml").read_text("utf-8")
+    directory = ROOT / "k8s/components/monitoring"
+    monitors, others = (
+        list(yaml.safe_load_all((directory / name).read_text("utf-8")))
+        for name in ("service-monitors.yaml", "pod-monitors.yaml")
+    )
 
     assert {item["metadata"]["name"] for item in monitors} == SERVICES
-    assert jobs >= SERVICES
     assert {item["spec"]["jobLabel"] for item in monitors} == {"app.kubernetes.io/name"}
+    named = {
+        change["replacement"]
+        for item in others
+        for endpoint in item["spec"]["podMetricsEndpoints"]
+        for change in endpoint["relabelings"]
+        if change["targetLabel"] == "job"
+    }
+    assert named == {item["metadata"]["name"] for item in others}
+    # Prometheus itself is the cluster's.
+    assert SERVICES | named | {"prometheus"} == jobs
+    assert set(re.findall(r"job_name: (\S+)", compose)) == jobs
+
+
+def test_exporters_are_the_same_everywhere() -> None:
+    """One version and one way to ask, in the cluster and on one machine."""
+    services = yaml.safe_load((ROOT / "infra/compose/compose.yaml").read_text("utf-8"))["services"]
+    directory = ROOT / "k8s/components/monitoring"
+    (sidecar,) = yaml.safe_load((directory / "nginx-exporter.yaml").read_text("utf-8"))
+    containers = {"nginx-exporter": sidecar["value"]}
+    for name in WATCHERS:
+        _, deployment = yaml.safe_load_all((directory / f"{name}.yaml").read_text("utf-8"))
+        (containers[name],) = deployment["spec"]["template"]["spec"]["containers"]
+
+    for name, container in containers.items():
+        service = services[name]
+        variables = {item["name"]: item["value"] for item in container.get("env", [])}
+        assert (service["image"], service["command"]) == (container["image"], container["args"])
+        assert service.get("environment", {}) == variables
 
 
 def test_the_readme_has_the_picture() -> None:

@@ -30,6 +30,7 @@ DEV = Path("k8s/overlays/dev")
 # As the dev overlay has them.
 _REDIS = "redis://drawbridge-{service}:dev-only-{service}@127.0.0.1:{port}/0"
 _SERVICE_PASSWORD = "dev-only-database"
+_METRICS_PASSWORD = "dev-only-database_metrics"
 _SEALING_KEY = "dev-only-sealing-key-of-everybody-000000000"
 
 
@@ -288,6 +289,8 @@ class Containers:
         owner = server.url(name)
         password = self.directory / "service-password"
         password.write_text(_SERVICE_PASSWORD)
+        metrics = self.directory / "metrics-password"
+        metrics.write_text(_METRICS_PASSWORD)
         done = subprocess.run(  # noqa: S603 - our own words only
             ["/bin/sh", str(BASE / "postgres/roles.sh")],
             env={
@@ -298,6 +301,7 @@ class Containers:
                 "POSTGRES_USER": postgresql.ROLE,
                 "POSTGRES_DB": name,
                 "SERVICE_PASSWORD_FILE": str(password),
+                "METRICS_PASSWORD_FILE": str(metrics),
             },
             capture_output=True,
             text=True,

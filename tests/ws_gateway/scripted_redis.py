@@ -211,7 +211,14 @@ class _RecordedConnection(Connection):
         self._writes = writes
 
     @override
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        if isinstance(command, bytes):  # redis-py's own are lists
-            self._writes.append(command)
-        await super().send_packed_command(command, check_health)
+    async def connect(self) -> None:
+        await super().connect()  # type: ignore[no-untyped-call]
+        assert self._writer is not None
+        transport = self._writer.transport
+        write = transport.write
+
+        def record(data: bytes) -> None:
+            self._writes.append(data)
+            write(data)
+
+        transport.write = record  # type: ignore[method-assign]

@@ -327,3 +327,31 @@ def toml(value: object) -> str:
             return f"'{value}'"
         case _:
             return str(value)
+
+
+class TestResolved:
+    """Names that were taken apart are kept for a while, and refused ones never."""
+
+    def test_it_is_the_same_as_before(self) -> None:
+        """The very object."""
+        channels = Channels(namespaces={"room": ROOM})
+
+        assert channels.resolve("room:1") is channels.resolve("room:1")
+
+    def test_there_is_a_bound(self) -> None:
+        """Clients think of names without end."""
+        channels = Channels(namespaces={"room": ROOM})
+        for number in range(10_001):
+            channels.resolve(f"room:{number}")
+
+        assert len(channels._resolved) == 1
+        assert channels.resolve("room:0").options is ROOM
+
+    def test_what_is_refused_is_refused_again(self) -> None:
+        """It takes no room."""
+        channels = Channels(namespaces={"room": ROOM})
+        for _ in range(2):
+            with pytest.raises(ReplyError):
+                channels.resolve("nowhere:1")
+
+        assert not channels._resolved

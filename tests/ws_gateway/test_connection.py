@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -22,7 +22,6 @@ from tests.ws_gateway.conftest import WALL_TIME, FakeLoop, Gateway, Peer, raw, s
 from tests.ws_gateway.hmac_backend import SECRET, sign
 from ws_gateway.broker.base import PLAIN, Link, Published, PublishOptions
 from ws_gateway.codes import DisconnectCode
-from ws_gateway.connection import start
 from ws_gateway.credentials import Credentials, SubscriptionGrant
 from ws_gateway.eviction import CLOSES_PER_TURN
 from ws_gateway.exceptions import (
@@ -1787,160 +1786,6 @@ class TestEnd:
             "gateway_connection_duration_seconds_sum"
         )
         assert total == pytest.approx(7)
-
-
-class TestStart:
-    """A coroutine is stepped by hand, and becomes a task only if it has to wait."""
-
-    @staticmethod
-    def run(work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
-        """Start it on the running loop."""
-        return start(work, asyncio.get_running_loop())
-
-    async def test_work_that_never_waits_needs_no_task(self) -> None:
-        """It is done when ``start`` returns."""
-        done: list[int] = []
-
-        async def work() -> None:
-            done.append(1)
-
-        assert self.run(work()) is None
-        assert done == [1]
-
-    async def test_exception_before_the_first_wait_is_raised(self) -> None:
-        """At once, to the caller."""
-
-        async def work() -> None:
-            raise ValueError("now")
-
-        with pytest.raises(ValueError, match="now"):
-            self.run(work())
-
-    async def test_rest_is_a_task(self) -> None:
-        """What was before the first wait has happened; values come in as they should."""
-        events: list[object] = []
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        async def work() -> None:
-            events.append("begun")
-            events.append(await future)
-            await asyncio.sleep(0)
-            events.append(await asyncio.wait_for(asyncio.sleep(0, "slept"), 10))
-
-        task = self.run(work())
-        assert task is not None
-        assert events == ["begun"]
-        future.set_result("result")
-
-        await task
-
-        assert events == ["begun", "result", "slept"]
-
-    async def test_bare_yield_is_a_wait(self) -> None:
-        """``sleep(0)``."""
-        events: list[int] = []
-
-        async def work() -> None:
-            for number in range(3):
-                events.append(number)
-                await asyncio.sleep(0)
-
-        task = self.run(work())
-        assert task is not None
-        assert events == [0]
-
-        await task
-
-        assert events == [0, 1, 2]
-
-    async def test_future_that_fails_raises_inside(self) -> None:
-        """And what the work raises is the task's."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def work() -> None:
-            try:
-                await future
-            except ValueError as error:
-                raise KeyError("inside") from error
-
-        task = self.run(work())
-        assert task is not None
-        future.set_exception(ValueError())
-
-        with pytest.raises(KeyError, match="inside"):
-            await task
-
-    @pytest.mark.parametrize("turns", [0, 1, 3])
-    async def test_cancellation_reaches_the_work(self, turns: int) -> None:
-        """Also before the task has made its first step: as ``CancelledError``, where it waits."""
-        events: list[str] = []
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def work() -> None:
-            try:
-                await future
-            except asyncio.CancelledError:
-                events.append("cancelled")
-                raise
-            finally:
-                events.append("ended")
-
-        task = self.run(work())
-        assert task is not None
-        for _ in range(turns):
-            await asyncio.sleep(0)
-
-        task.cancel()
-        await settle()
-
-        assert task.cancelled()
-        assert events == ["cancelled", "ended"]
-        assert future.cancelled()
-
-    @pytest.mark.parametrize("turns", [0, 1])
-    async def test_work_may_wait_while_it_is_cancelled(self, turns: int) -> None:
-        """To clean up; then it may even go on."""
-        events: list[str] = []
-
-        async def work() -> None:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                await asyncio.sleep(0)
-                events.append("cleaned up")
-
-        task = self.run(work())
-        assert task is not None
-        for _ in range(turns):
-            await asyncio.sleep(0)
-
-        task.cancel()
-        await settle()
-
-        assert events == ["cleaned up"]
-        assert task.done()
-        assert not task.cancelled()
-
-    async def test_cancellation_of_one_that_has_its_answer(self) -> None:
-        """The answer came in the same turn: the work is cancelled all the same."""
-        events: list[str] = []
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        async def work() -> None:
-            try:
-                await future
-            finally:
-                events.append("ended")
-
-        task = self.run(work())
-        assert task is not None
-        future.set_result(None)
-
-        task.cancel()
-        await settle()
-
-        assert task.cancelled()
-        assert events == ["ended"]
 
 
 OPEN = """

@@ -74,7 +74,7 @@ def test_plain_numbers_become_counters(metrics: Metrics) -> None:
 
 def test_labels_are_bounded(metrics: Metrics) -> None:
     """Never a user, a connection or a channel."""
-    metrics.handshakes.labels("ok").inc()
+    metrics.handshakes["ok"] += 1
     metrics.jwks_refreshes.labels("error").inc()
     metrics.messages_received["rpc"] += 1
     metrics.disconnects[1006] += 1

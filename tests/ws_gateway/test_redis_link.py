@@ -346,10 +346,11 @@ class TestWriting:
         async with ScriptedRedis() as redis, linked(redis.endpoint) as listener:
             await redis.called()
 
-            async def refuse(*_: object, **__: object) -> None:
+            def refuse(_data: bytes) -> None:
                 raise RuntimeError("the handler is closed")
 
-            monkeypatch.setattr(redis.endpoint.newest, "send_packed_command", refuse)
+            transport = redis.endpoint.newest._writer.transport
+            monkeypatch.setattr(transport, "write", refuse)
             listener.link.write(PING)
             await redis.called()
 

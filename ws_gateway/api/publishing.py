@@ -6,9 +6,9 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import replace
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from ws_gateway.api.messages import (
     BroadcastRequest,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from ws_gateway.protocol.messages import ABSENT, Join, Leave, Publication
 
@@ -65,8 +65,7 @@ ChangesHandler = Callable[[str, Sequence[Change]], None]
 raise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishOptions:
+class PublishOptions(Struct, frozen=True, kw_only=True, gc=False):
     """How a publication is kept; times in seconds.
 
     Attributes:

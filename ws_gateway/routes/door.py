@@ -61,7 +61,7 @@ class Entry:
         """Make the connection; ``emulated`` as there."""
         release, self._release = self._release, None
         admission = self._admission
-        self._node.metrics.handshakes.labels("ok").inc()
+        self._node.metrics.handshakes["ok"] += 1
         self._node.metrics.handshake_seconds.observe(elapsed(self._handshake.scope))
         kind = DeflatingConnection if transport.deflates else Connection
         return kind(

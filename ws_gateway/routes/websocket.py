@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 PATH = "/connection/websocket"
 
 
-def create_router(*, door: Door, query_token: bool, deflate: bool = False) -> APIRouter:
-    """Make the route.
+def add_routes(router: APIRouter, *, door: Door, query_token: bool, deflate: bool = False) -> None:
+    """Add the route.
 
     Args:
+        router: The application's own. One that is included matches a request twice.
         door: Lets clients in.
         query_token: Accept ``?access_token=``.
         deflate: Agree to compressed messages.
     """
-    router = APIRouter()
     bearer = make_bearer(query_token=query_token)
 
     @router.websocket(PATH, dependencies=[Depends(bearer)])
@@ -54,8 +54,6 @@ def create_router(*, door: Door, query_token: bool, deflate: bool = False) -> AP
     async def no_upgrade() -> PlainTextResponse:
         """Say what a plain request is missing (RFC 9110 section 15.5.22)."""
         return PlainTextResponse("This is a WebSocket endpoint", 426, {"Upgrade": "websocket"})
-
-    return router
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from infra.capacity.model import MIB, Costs, Limits, Load, need
 
@@ -87,3 +90,18 @@ def test_all_may_come_back_at_once() -> None:
     found = need(replace(QUIET, connections=6000))
 
     assert found.return_seconds == pytest.approx(6000 * 0.00071 / 2 / 0.6)
+
+
+def test_the_autoscaler_and_the_model_mean_one_number() -> None:
+    """And a pod has room beyond it, for those who come while another one starts."""
+    scaler = yaml.safe_load(Path("k8s/components/autoscaling/ws-gateway.yaml").read_text("utf-8"))
+    (wanted,) = (
+        metric["pods"]["target"]["averageValue"]
+        for metric in scaler["spec"]["metrics"]
+        if metric["type"] == "Pods"
+    )
+    production = Path("k8s/overlays/production/ws-gateway.env").read_text("utf-8")
+    (most,) = re.findall(r"^GATEWAY_MAX_CONNECTIONS=(\d+)$", production, re.MULTILINE)
+
+    assert int(wanted) == Limits().per_gateway < int(most)
+    assert f"adds gateways at {int(wanted):,} connections" in Path("docs/operations.md").read_text()

@@ -27,7 +27,7 @@ def test_they_are_the_clusters_and_grafanas(tmp_path: Path) -> None:
 
     wanted = {f"{name}/{key}" for name, keys in SECRETS.items() for key in keys}
     made = files(directory)
-    assert made.keys() == wanted | {"grafana/admin-password"}
+    assert made.keys() == wanted | {"grafana/admin-password", "nginx-tls/ca.crt"}
     assert b"dev-only" not in b"".join(made.values())
     assert len(made["grafana/admin-password"]) == 48
 
@@ -69,7 +69,7 @@ def test_the_certificate_is_one_that_clients_are_told_to_trust(tmp_path: Path) -
     )
     leaf.verify_directly_issued_by(authority)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"nginx-tls/tls.crt", "nginx-tls/tls.key"}
+    assert changed == {"nginx-tls/tls.crt", "nginx-tls/tls.key", "nginx-tls/ca.crt"}
 
 
 def test_an_interrupted_start_leaves_no_half(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -43,8 +44,13 @@ def test_both_ends_of_an_arrow_know_one_password(secrets: dict[str, dict[str, st
     assert password(migrate["database-url"]) == postgres["owner-password"]
     assert password(auth["redis-url"]) == users["drawbridge-auth"]
     assert password(secrets["ws-gateway"]["redis-url"]) == users["drawbridge-gateway"]
+    watcher = secrets["redis-exporter"]["passwords.json"]
+    assert json.loads(watcher) == {
+        "redis://drawbridge-metrics@redis:6379": users["drawbridge-metrics"]
+    }
+    assert secrets["postgres-exporter"]["password"] == postgres["metrics-password"]
     # Whoever learns one of them knows one.
-    assert len({*postgres.values(), *users.values()}) == 4
+    assert len({*postgres.values(), *users.values()}) == 6
 
 
 def test_production_takes_them(secrets: dict[str, dict[str, str]]) -> None:

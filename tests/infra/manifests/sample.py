@@ -8,8 +8,8 @@ real builds.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,19 @@ from infra.manifests.documents import Documents
 ROOT = Path(__file__).parents[3]
 _OVERLAY = ROOT / "k8s/overlays/production"
 _COMPONENTS = ("network-policies", "availability", "autoscaling")
+_WATCHED = (*_COMPONENTS, "monitoring")
 
 
 class Build:
-    """A build that a test may spoil."""
+    """A build that a test may spoil.
 
-    def __init__(self) -> None:
-        self.all: list[dict[str, Any]] = copy.deepcopy(_assembled())
+    Args:
+        watched: Whether the component ``monitoring`` is in it.
+    """
+
+    def __init__(self, *, watched: bool = False) -> None:
+        assembled = _assembled(_WATCHED if watched else _COMPONENTS)
+        self.all: list[dict[str, Any]] = copy.deepcopy(assembled)
 
     @property
     def documents(self) -> Documents:
@@ -63,11 +69,12 @@ class Build:
 Spoil = Callable[[Build], object]
 
 
-@cache
-def _assembled() -> list[dict[str, Any]]:
+@functools.cache
+def _assembled(components: tuple[str, ...]) -> list[dict[str, Any]]:
     found = [*_resources(_OVERLAY)]
-    for component in _COMPONENTS:
+    for component in components:
         found += _resources(ROOT / "k8s/components" / component)
+        _patch(found, ROOT / "k8s/components" / component)
     images = {
         entry["name"]: f"{entry.get('newName', entry['name'])}:{entry['newTag']}"
         for entry in _kustomization(_OVERLAY)["images"]
@@ -81,8 +88,26 @@ def _assembled() -> list[dict[str, Any]]:
             item["spec"]["replicas"] = replicas[name]
         pod = item.get("spec", {}).get("template", {}).get("spec", {})
         for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
-            container["image"] = images[container["image"]]
+            container["image"] = images.get(container["image"], container["image"])
     return found
+
+
+def _patch(found: list[dict[str, Any]], directory: Path) -> None:
+    """Put in what a component adds to lists of others' documents."""
+    for patch in _kustomization(directory).get("patches", []):
+        text = patch["patch"] if "patch" in patch else (directory / patch["path"]).read_text()
+        content = yaml.safe_load(text)
+        # The others say where pods are put, which nothing here asks.
+        for change in content if isinstance(content, list) else []:
+            *way, last = change["path"].strip("/").split("/")
+            assert (change["op"], last) == ("add", "-")
+            for item in found:
+                where = (item["kind"], item["metadata"]["name"])
+                if where == (patch["target"]["kind"], patch["target"]["name"]):
+                    place: Any = item
+                    for step in way:
+                        place = place[step]
+                    place.append(change["value"])
 
 
 def _kustomization(directory: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from infra.manifests import checks
-from infra.manifests.checks import ARROWS, CHECKS, Check, problems
+from infra.manifests.checks import ARROWS, CHECKS, WATCHERS, WATCHING, Check, problems
 from tests.infra.manifests.sample import Build, Spoil
 
 
@@ -132,6 +132,10 @@ SPOILT: list[tuple[Check, Spoil]] = [
     ),
     (checks.images_have_a_version, lambda b: b.main("nginx").update(image="x/nginx:latest")),
     (checks.images_have_a_version, lambda b: b.main("nginx").update(image="x:5000/nginx")),
+    (
+        checks.images_have_a_version,
+        lambda b: b.main("redis").update(image=f"redis@sha256:{'0' * 64}"),
+    ),
     (checks.secrets_are_examples, secret),
     (checks.secrets_are_examples, example_in_production),
     (
@@ -174,18 +178,77 @@ SPOILT: list[tuple[Check, Spoil]] = [
         lambda b: b.get("Namespace", "drawbridge")["metadata"].pop("labels"),
     ),
     (checks.workloads_are_the_picture, lambda b: b.drop("Job", "migrate")),
+    (
+        checks.redis_answers_pods,
+        lambda b: b.get("ConfigMap", "redis")["data"].update({"redis.conf": "port 6379"}),
+    ),
+    (
+        checks.stored_things_have_an_address,
+        lambda b: b.get("Service", "postgres")["spec"].update(clusterIP="None"),
+    ),
 ]
 
 
-def test_the_manifests_are_right() -> None:
+def drop_way_in(name: str) -> Spoil:
+    """Forget the last that may speak to a pod."""
+    return lambda build: build.get("NetworkPolicy", name)["spec"]["ingress"].pop()
+
+
+SPOILT_WATCHED: list[tuple[Check, Spoil]] = [
+    (checks.policies_are_the_picture, drop_way_in("redis")),
+    (checks.policies_are_the_picture, drop_way_in("postgres")),
+    (
+        checks.policies_are_the_picture,
+        lambda b: b.get("NetworkPolicy", "redis-exporter")["spec"].pop("egress"),
+    ),
+    (checks.monitors_reach_their_pods, drop_way_in("front-probe")),
+    (checks.monitors_reach_their_pods, drop_way_in("ws-gateway")),
+    (
+        checks.monitors_reach_their_pods,
+        lambda b: b.pod("nginx")["containers"][1]["ports"][0].update(name="numbers"),
+    ),
+    (
+        checks.monitors_reach_their_pods,
+        lambda b: b.get("PodMonitor", "redis")["spec"]["selector"]["matchLabels"].update(
+            {"app.kubernetes.io/name": "exporter"}
+        ),
+    ),
+    (
+        checks.monitors_reach_their_pods,
+        lambda b: b.get("NetworkPolicy", "postgres-exporter")["spec"]["ingress"][0]["ports"][
+            0
+        ].update(port=9188),
+    ),
+    (
+        checks.pods_are_restricted,
+        lambda b: b.pod("nginx")["containers"][1].pop("securityContext"),
+    ),
+    (checks.references_exist, lambda b: b.drop("ConfigMap", "front-probe")),
+    (
+        checks.secret_files_exist,
+        lambda b: b.main("redis-exporter")["env"][0].update(value="/run/secrets/passwords"),
+    ),
+    (checks.workloads_are_the_picture, lambda b: b.drop("Deployment", "redis-exporter")),
+]
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_the_manifests_are_right(*, watched: bool) -> None:
     """As they are in the repository."""
-    assert problems(Build().documents) == []
+    assert problems(Build(watched=watched).documents) == []
 
 
-@pytest.mark.parametrize(("check", "spoil"), SPOILT)
-def test_a_mistake_is_found(check: Check, spoil: Spoil) -> None:
-    """By the check that is there for it."""
-    build = Build()
+@pytest.mark.parametrize(
+    ("check", "spoil", "watched"),
+    [
+        *((check, spoil, False) for check, spoil in SPOILT),
+        *((check, spoil, True) for check, spoil in SPOILT_WATCHED),
+    ],
+)
+def test_a_mistake_is_found(check: Check, spoil: Spoil, *, watched: bool) -> None:
+    """By the check that is there for it, which is content before."""
+    build = Build(watched=watched)
+    assert not list(check(build.documents))
 
     spoil(build)
 
@@ -194,11 +257,13 @@ def test_a_mistake_is_found(check: Check, spoil: Spoil) -> None:
 
 def test_each_check_has_a_mistake_that_it_finds() -> None:
     """One that finds nothing would look the same as one that works."""
-    assert {check for check, _ in SPOILT} == set(CHECKS)
+    assert {check for check, _ in SPOILT + SPOILT_WATCHED} == set(CHECKS)
 
 
 def test_the_picture_has_its_arrows() -> None:
     """Nobody from outside gets past nginx, and nobody but the services to what is stored."""
     assert {to for who, to in ARROWS if who == "world"} == {"nginx"}
     assert {who for who, to in ARROWS if to == "redis"} == {"auth-service", "ws-gateway"}
+    # Who looks at the others is nobody's way to anything.
+    assert not {to for _, to in WATCHING} & WATCHERS
     assert {who for who, to in ARROWS if to == "postgres"} == {"auth-service", "migrate"}

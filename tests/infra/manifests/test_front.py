@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pytest
 import yaml
 
+from auth_service.settings import Settings as AuthSettings
 from infra.manifests import front
 from infra.stack import nginx
+from ws_gateway.settings import Settings as GatewaySettings
 
 
 def test_what_is_in_the_repository_is_what_is_generated() -> None:
@@ -53,11 +57,39 @@ def test_nobody_is_served_without_tls() -> None:
     assert nginx.generated(front.PLACE)["listen.conf"] == "listen 8443 ssl backlog=4096;\n"
 
 
-def test_what_the_component_changes_is_generated_too() -> None:
-    """And it is one file: otherwise kustomization.yaml would have to name another."""
-    directory = front.BALANCED_DIRECTORY
+@pytest.mark.parametrize("directory", front.VARIANTS, ids=lambda directory: directory.name)
+def test_what_a_component_changes_is_generated_too(directory: Path) -> None:
+    """And kustomization.yaml names those files and no others."""
     files = {path.name: path.read_text("utf-8") for path in directory.glob("*.conf")}
     content = yaml.safe_load((directory / "kustomization.yaml").read_text("utf-8"))
+    (listed,) = (
+        entry["files"]
+        for entry in content["configMapGenerator"]
+        if entry["name"] == "nginx-generated"
+    )
 
-    assert files == front.balanced()
-    assert content["configMapGenerator"][0]["files"] == list(files)
+    assert files == front.changed(front.VARIANTS[directory])
+    assert sorted(listed) == sorted(files)
+
+
+def test_with_ipv6_everything_listens_on_both_families() -> None:
+    """Nginx by its files, the services by their settings, which understand them."""
+    path = front.DUAL_DIRECTORY / "kustomization.yaml"
+    content = yaml.safe_load(path.read_text("utf-8"))
+    given = dict(
+        literal.split("=", 1)
+        for entry in content["configMapGenerator"]
+        for literal in entry.get("literals", [])
+    )
+
+    assert len(given) == 4
+    files = nginx.generated(front.DUAL)
+    for name in ("listen.conf", "status.conf"):
+        assert len(re.findall(r"^listen (\[::\]:)?8\d{3} ", files[name], re.MULTILINE)) == 2
+    gateway = GatewaySettings.from_environment(given)
+    auth = AuthSettings.from_environment(given)
+    both = [("0.0.0.0", 8080), ("::", 8080)]  # noqa: S104 - a pod has no other
+    internal = [(host, 9000) for host, _ in both]
+    assert (list(gateway.bind), list(gateway.internal_bind)) == (both, internal)
+    assert [(entry.host, entry.port) for entry in auth.bind] == both
+    assert [(entry.host, entry.port) for entry in auth.internal_bind] == internal

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.manifests import __main__ as program, build, edge, front, rules, schemas
+from infra.manifests import __main__ as program, build, edge, front, pins, rules, schemas
 from infra.manifests.documents import Documents
 from infra.manifests.exceptions import ManifestError
 from tests.infra.manifests.sample import Build
@@ -89,6 +89,16 @@ def test_without_kustomize_it_says_so_in_one_line(
 
     assert program.main(["check"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_pinning_says_what_it_has_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And is no failure where no registry answers: the tags are as good as before."""
+    monkeypatch.setattr(pins, "pin", lambda *_: iter(["Not pinned: redis:7 (nobody)"]))
+
+    assert program.main(["pin"]) == 0
+    assert capsys.readouterr().out == "Not pinned: redis:7 (nobody)\n"
 
 
 def test_writing_is_an_order(monkeypatch: pytest.MonkeyPatch) -> None:
