@@ -12,6 +12,7 @@ does shows: compare within a table, and look at ratios rather than at microsecon
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -57,6 +58,8 @@ def main() -> int:
     parser.add_argument("--part", choices=PARTS, help="only this")
     given = parser.parse_args()
     programs.require((*programs.COMPILER_PACKAGES, "redis-server", "nginx", "node", "npm"))
+    # Ended like that it still stops what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     good = True
     with (
         tempfile.TemporaryDirectory(prefix="drawbridge-bench-") as name,
