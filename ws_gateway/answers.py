@@ -94,7 +94,7 @@ def start(
 
 
 class Run:
-    """A coroutine that waits, and goes on when it need no more.
+    """A coroutine that waits, and goes on when it need wait no more.
 
     Args:
         work: It.
@@ -146,7 +146,8 @@ class Run:
         if self._task is not None:
             self._task.cancel()
         elif self._answer is not None:
-            self._answer.then = self._answer = None
+            self._answer.then = None
+            self._answer = None
             self._step(asyncio.CancelledError())
 
     def _step(self, error: BaseException | None) -> None:

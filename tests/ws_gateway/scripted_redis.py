@@ -217,8 +217,8 @@ class _RecordedConnection(Connection):
         transport = self._writer.transport
         write = transport.write
 
-        def record(data: bytes) -> None:
-            self._writes.append(data)
+        def record(data: bytes | bytearray | memoryview) -> None:
+            self._writes.append(bytes(data))
             write(data)
 
         transport.write = record  # type: ignore[method-assign]

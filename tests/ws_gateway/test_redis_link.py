@@ -349,8 +349,9 @@ class TestWriting:
             def refuse(_data: bytes) -> None:
                 raise RuntimeError("the handler is closed")
 
-            transport = redis.endpoint.newest._writer.transport
-            monkeypatch.setattr(transport, "write", refuse)
+            writer = redis.endpoint.newest._writer
+            assert writer is not None
+            monkeypatch.setattr(writer.transport, "write", refuse)
             listener.link.write(PING)
             await redis.called()
 
