@@ -125,8 +125,8 @@ checkov: manifests $(CHECKOV_VENV)/stamp ## look for hardening that is missing i
 	@$(CHECKOV_VENV)/bin/checkov --config-file .checkov.yaml --framework dockerfile --compact --quiet \
 		--skip-download --file infra/docker/Dockerfile
 
-deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGISTRY= TAG= OVERLAY=production
-	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" OVERLAY="$(OVERLAY)" BASE_IMAGE="$(BASE_IMAGE)" \
+deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGISTRY= TAG= OVERLAY=production BUILT=
+	@REGISTRY="$(REGISTRY)" TAG="$(TAG)" OVERLAY="$(OVERLAY)" BUILT="$(BUILT)" BASE_IMAGE="$(BASE_IMAGE)" \
 		NGINX_BASE_IMAGE="$(NGINX_BASE_IMAGE)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy deploy
 
 undeploy: $(MANIFESTS_VENV)/stamp ## take it off again, but for data and Secrets: OVERLAY=production

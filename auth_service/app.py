@@ -338,13 +338,13 @@ class Service:
         return self._rotation
 
     async def _require_tables(self) -> None:
-        """See to it that the tables are this version's.
+        """See to it that the tables are this version's, or a later one's that suits it.
 
         A file of one's own is brought up to date on the way. Anything else is an operator's
         decision, who may want a backup first, and has other processes of the old version running.
         """
         found = await migration.status(self.database)
-        if found.current:
+        if found.suits:
             return
         simple = self.settings.database_url.startswith("sqlite")
         if not found.newer and simple and self.settings.environment == "development":

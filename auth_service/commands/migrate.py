@@ -42,10 +42,10 @@ async def _migrate(settings: Settings, *, check: bool) -> int:
         raise explain(error) from None
     finally:
         await database.close()
-    if check and not found.current:
+    if check and not found.suits:
         sys.stderr.write(f"AUTH_DATABASE_URL: {found}\n")
         return EXIT_BEHIND
-    if check or found.current:
+    if check or found.suits:
         sys.stdout.write(f"{found}\n")
     else:
         sys.stdout.write(f"the database has revision {REVISION} now\n")

@@ -1,6 +1,10 @@
 """The tables' revision: what a database has, and how it gets what this version needs.
 
-Migrations are in ``auth_service/migrations``, and only go forward; to go back, restore a backup.
+Migrations are in ``auth_service/migrations``, and only go forward. Within a generation (the first
+two digits of a revision) they only add, so an earlier version of the service works with what a
+later one made: its pods may start again in the middle of a rollout, and a rollout may be taken
+back. A revision that takes something away begins a generation; behind it only a backup leads.
+
 All that are missing are one transaction: done whole or not at all. Whoever comes second waits for
 the first one, and finds nothing left to do.
 """
@@ -24,6 +28,7 @@ _VERSION = text("SELECT version_num FROM alembic_version")
 # Of version 0.1.0, which made its tables without a word about their revision.
 _FIRST = "0001"
 _TABLES_OF_FIRST = {"users", "clients"}
+_GENERATION_DIGITS = 2
 # Any number that others are unlikely to lock in this database.
 _ADVISORY_LOCK = 7_403_266_151_214
 
@@ -48,11 +53,19 @@ class Status:
         """Whether a later version made it."""
         return self.revision > REVISION
 
+    @property
+    def suits(self) -> bool:
+        """Whether this version works with it: its own, or a later one of the same generation."""
+        generation = REVISION[:_GENERATION_DIGITS]
+        return self.current or (self.newer and self.revision.startswith(generation))
+
     @override
     def __str__(self) -> str:
         found = f"revision {self.revision}" if self.revision else "no tables"
         if self.current:
             return f"the database has {found}, which is what this version needs"
+        if self.suits:
+            return f"the database has {found}, which has all of {REVISION} that this version needs"
         if self.newer:
             return f"the database has {found}, this version knows up to {REVISION}"
         return f"the database has {found}, this version needs revision {REVISION}"
@@ -70,22 +83,22 @@ async def status(database: Database) -> Status:
 
 
 async def upgrade(database: Database) -> Status:
-    """Bring a database to this version's revision; may be repeated at will.
+    """Bring a database to this version's revision, if it has not more; may be repeated at will.
 
     Returns:
         What it had before.
 
     Raises:
-        SchemaError: Its tables are none of ours, or a later version's.
+        SchemaError: Its tables are none of ours, or of a later generation.
         StoreUnavailable: It does not answer, or refuses; nothing was changed.
     """
     async with database.write(patient=True) as connection:
         # SQLite has its one lock for writing by now.
         await _lock(connection)
         before = await connection.run_sync(_status)
-        if before.newer:
+        if before.newer and not before.suits:
             raise SchemaError(str(before))
-        if not before.current:
+        if not before.suits:
             await connection.run_sync(_apply, before)
         return before
 

@@ -22,7 +22,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-#: The revision of the migrations that makes these tables; numbers of four digits, in order.
+#: The revision of the migrations that makes these tables; numbers of four digits, in order. The
+#: first two are the generation, within which a revision only adds (``migration.py``).
 REVISION = "0002"
 #: Constraints get predictable names, which migrations need.
 METADATA = MetaData(

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one order; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.deploy",
-        description="The cluster of kubectl's context; REGISTRY, TAG and OVERLAY count.",
+        description="The cluster of kubectl's context; REGISTRY, TAG, OVERLAY and BUILT count.",
     )
     parser.add_argument("order", choices=("deploy", "undeploy", "secrets"))
     order = parser.parse_args(arguments).order
@@ -43,11 +43,17 @@ def _run(order: str) -> None:
     for variable in ("REGISTRY", "TAG"):
         if not os.environ.get(variable):
             raise DeployError(f"{variable}: needed; the nodes pull REGISTRY/drawbridge/NAME:TAG")
+    built = os.environ.get("BUILT") or ""
+    if built not in {"", "1"}:
+        raise DeployError("BUILT: must be 1, where the registry has these images already")
     names = build.names(os.environ)
     cluster = rollout.find()
-    found = engine.find()
-    build.build(found, names, os.environ)
-    build.push(found, names)
+    # Before minutes of building, and a quarter of an hour of waiting for pods that cannot start.
+    rollout.require_secrets(cluster, overlay)
+    if not built:
+        found = engine.find()
+        build.build(found, names, os.environ)
+        build.push(found, names)
     rollout.deploy(cluster, overlay, names)
 
 

@@ -14,6 +14,7 @@ import yaml
 
 from infra.deploy.exceptions import DeployError
 from infra.images.build import TARGETS, Names
+from infra.manifests.documents import Documents, references
 
 OVERLAYS = Path("k8s/overlays")
 NAMESPACE = "drawbridge"
@@ -62,6 +63,17 @@ class Cluster:
             raise DeployError(f"kubectl kustomize {directory}: failed, see above")
         return done.stdout
 
+    def has_secret(self, name: str) -> bool | None:
+        """Say whether a Secret is there; None where one may not even ask.
+
+        Args:
+            name: In our namespace, which need not be there either.
+        """
+        words = ["get", f"secret/{name}", "--output", "name", "--ignore-not-found"]
+        command = [self.kubectl, "--namespace", NAMESPACE, *words]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+        return bool(done.stdout.strip()) if done.returncode == 0 else None
+
 
 def find() -> Cluster:
     """Find kubectl.
@@ -85,6 +97,35 @@ def overlay(name: str) -> Path:
     if name not in known:
         raise DeployError(f"OVERLAY: must be one of {', '.join(known)}")
     return OVERLAYS / name
+
+
+def require_secrets(cluster: Cluster, source: Path) -> None:
+    """See to it that pods find the Secrets which the overlay leaves to the operator.
+
+    Args:
+        cluster: Where they have to be.
+        source: The overlay.
+
+    Raises:
+        DeployError: Some are not there; the line names them.
+    """
+    build = Documents([item for item in yaml.safe_load_all(cluster.build(source)) if item])
+    # cert-manager's own come after the apply.
+    made = {*build.of("Secret")} | {
+        document["spec"]["secretName"] for document in build.of("Certificate").values()
+    }
+    wanted = {
+        name
+        for workload in build.workloads.values()
+        for kind, name, _ in references(workload)
+        if kind == "Secret"
+    }
+    missing = [name for name in sorted(wanted - made) if cluster.has_secret(name) is False]
+    if missing:
+        raise DeployError(
+            f"missing in namespace {NAMESPACE}: Secret {', '.join(missing)};"
+            " see docs/kubernetes.md#production"
+        )
 
 
 def deploy(cluster: Cluster, source: Path, names: Names) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-from infra.manifests import build, checks, edge, front, pins, rules, schemas
+from infra.manifests import build, checks, edge, front, pins, rules, safety, schemas
 from infra.manifests.exceptions import ManifestError
 
 EXIT_WRONG = 1
@@ -71,6 +71,7 @@ def _look(name: str, text: str, *, ours: bool) -> Iterator[str]:
     documents = build.read(text)
     wrong = list(schemas.problems(documents))
     wrong += checks.problems(documents, checks.CHECKS if ours else checks.WITHOUT_PICTURE)
+    wrong += checks.problems(documents, safety.CHECKS)
     print(f"{name}: {len(documents.all)} documents, {len(wrong)} problems", flush=True)
     yield from (f"{name}: {line}" for line in wrong)
 

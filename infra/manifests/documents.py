@@ -102,12 +102,21 @@ class Documents:
         ]
 
     def configuration(self, workload: Workload) -> dict[str, str]:
-        """Return the variables of a workload's main container, those of its ConfigMaps too."""
+        """Return the variables of a workload's main container."""
+        return self.variables(workload.main)
+
+    def variables(self, container: Document) -> dict[str, str]:
+        """Return a container's variables, those of its ConfigMaps too.
+
+        One that is told elsewhere than in the build is empty.
+        """
         maps = self.of("ConfigMap")
         found: dict[str, str] = {}
-        for source in workload.main.get("envFrom", []):
-            found |= maps.get(source["configMapRef"]["name"], {}).get("data", {})
-        return found | {entry["name"]: entry["value"] for entry in workload.main.get("env", [])}
+        for source in container.get("envFrom", []):
+            name = source.get("configMapRef", {}).get("name", "")
+            found |= maps.get(name, {}).get("data", {})
+        entries = container.get("env", [])
+        return found | {entry["name"]: entry.get("value", "") for entry in entries}
 
 
 def references(workload: Workload) -> Iterator[tuple[str, str, set[str]]]:

@@ -27,7 +27,8 @@ from auth_service.exceptions import (
 )
 from auth_service.passwords import HashParameters
 from auth_service.settings import Settings
-from auth_service.store import users
+from auth_service.store import migration, users
+from auth_service.store.tables import REVISION
 from tests.auth_service.conftest import Login
 from tests.databases import BOTH_DATABASES
 from tests.postgres_server import PostgresServer
@@ -216,7 +217,21 @@ async def test_tables_are_not_made_on_the_way(settings: Settings, postgres: Post
         assert "python -m auth_service migrate" in str(caught.value)
 
 
-async def test_a_newer_database_stops_the_start(settings: Settings) -> None:
+async def test_what_a_later_version_added_does_not_stop_the_start(settings: Settings) -> None:
+    """The old version's pods live on beside the new one's tables."""
+    async with (
+        open_service(settings, hash_parameters=CHEAP) as service,
+        service.database.write() as connection,
+    ):
+        await connection.execute(
+            text("UPDATE alembic_version SET version_num = :later"), {"later": f"{REVISION[:2]}99"}
+        )
+
+    async with open_service(settings, hash_parameters=CHEAP) as service:
+        assert (await migration.status(service.database)).newer
+
+
+async def test_another_generation_of_tables_stops_the_start(settings: Settings) -> None:
     """Also where an older one would be brought up to date."""
     async with (
         open_service(settings, hash_parameters=CHEAP) as service,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from auth_service.store import migration
 from auth_service.store.tables import REVISION
 from tests.auth_service.commands.ran import Run
 
@@ -21,6 +22,18 @@ def test_migrate_says_what_it_found(run: Run) -> None:
         ran = run(*arguments)
         assert ran.status == 0
         assert "which is what this version needs" in ran.out
+
+
+def test_an_earlier_version_finds_nothing_to_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Job and its pods come back after a later version was here: both are content."""
+    assert run("migrate").status == 0
+    earlier = f"{REVISION[:2]}00"
+    monkeypatch.setattr(migration, "REVISION", earlier)
+
+    for arguments in (["migrate"], ["migrate", "--check"]):
+        ran = run(*arguments)
+        assert ran.status == 0
+        assert f"which has all of {earlier} that this version needs" in ran.out
 
 
 def test_migrate_cannot_reach_the_database(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,14 +153,40 @@ async def test_a_failure_leaves_nothing_behind(
     await migration.upgrade(empty)
 
 
-async def test_a_newer_database_is_left_alone(empty: Database) -> None:
-    """What a later version has made, this one might spoil."""
+async def test_what_a_later_version_added_suits_this_one(empty: Database) -> None:
+    """A pod of the old version starts in the middle of a rollout, or after it was taken back."""
+    await migration.upgrade(empty)
+    later = f"{REVISION[:2]}99"
+    async with empty.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": later})
+
+    found = await migration.status(empty)
+    assert found.newer
+    assert found.suits
+    assert later in str(found)
+    assert await migration.upgrade(empty) == found
+    assert await migration.status(empty) == found
+
+
+async def test_another_generation_is_left_alone(empty: Database) -> None:
+    """What a later version has changed, this one might spoil."""
     await migration.upgrade(empty)
     await _run(empty, "UPDATE alembic_version SET version_num = '9999'")
 
-    assert (await migration.status(empty)).newer
+    found = await migration.status(empty)
+    assert found.newer
+    assert not found.suits
     with pytest.raises(SchemaError, match="9999"):
         await migration.upgrade(empty)
+
+
+def test_revisions_of_one_generation_only_add() -> None:
+    """One that takes away, renames or changes begins the next one."""
+    taking = re.compile(r"op\.(drop|alter|rename)_\w+")
+    for path in sorted((migration.MIGRATIONS / "versions").glob("v*.py")):
+        forward, _, _ = path.read_text("utf-8").partition("def downgrade")
+        first = re.fullmatch(r"v\d\d00_\w+", path.stem)
+        assert first or not taking.search(forward), path.name
 
 
 async def test_tables_of_something_else_are_left_alone(empty: Database) -> None:

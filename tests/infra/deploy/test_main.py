@@ -16,11 +16,12 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def note(name: str) -> object:
         return lambda *_, **__: notes.append(name)
 
-    for name in ("REGISTRY", "TAG", "OVERLAY"):
+    for name in ("REGISTRY", "TAG", "OVERLAY", "BUILT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engine, "find", lambda: None)
     monkeypatch.setattr(rollout, "find", lambda: None)
-    for module, names in ((build, ("build", "push")), (rollout, ("deploy", "undeploy"))):
+    orders = ("require_secrets", "deploy", "undeploy")
+    for module, names in ((build, ("build", "push")), (rollout, orders)):
         for name in names:
             monkeypatch.setattr(module, name, note(name))
     return notes
@@ -29,12 +30,28 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_images_are_where_the_nodes_get_them_before_they_are_asked_for(
     told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Built, pushed, then applied."""
+    """What the cluster lacks is said first; then they are built, pushed, applied."""
     monkeypatch.setenv("REGISTRY", "registry.example")
     monkeypatch.setenv("TAG", "1.2.3")
 
     assert program.main(["deploy"]) == 0
-    assert told == ["build", "push", "deploy"]
+    assert told == ["require_secrets", "build", "push", "deploy"]
+
+
+def test_what_the_registry_has_is_not_made_again(
+    told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The way back: today's code must not be pushed under yesterday's tag."""
+    monkeypatch.setenv("REGISTRY", "registry.example")
+    monkeypatch.setenv("TAG", "1.2.2")
+    monkeypatch.setenv("BUILT", "1")
+
+    assert program.main(["deploy"]) == 0
+    assert told == ["require_secrets", "deploy"]
+
+    monkeypatch.setenv("BUILT", "no")
+    assert program.main(["deploy"]) == 1
+    assert capsys.readouterr().err.startswith("BUILT: must be 1")
 
 
 @pytest.mark.parametrize("missing", ["REGISTRY", "TAG"])

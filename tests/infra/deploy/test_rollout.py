@@ -75,6 +75,47 @@ def test_the_last_migration_goes_and_the_next_is_waited_for(notes: Notes, tmp_pa
     assert all("--timeout=" in line for line in said[2:])
 
 
+def _workload(volume: str, kind: str = "Deployment") -> str:
+    return f"""\
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {volume}}}
+spec:
+  template:
+    metadata: {{}}
+    spec:
+      containers: [{{name: main, image: "a:1"}}]
+      volumes: [{{name: secrets, secret: {{secretName: {volume}}}}}]
+"""
+
+
+def test_what_only_an_operator_can_make_is_asked_for_first(notes: Notes, tmp_path: Path) -> None:
+    """Each Secret that no document makes; pods without one wait for it, and say so to nobody."""
+    certificate = "kind: Certificate\nmetadata: {name: front}\nspec: {secretName: nginx-tls}\n"
+    own = "kind: Secret\nmetadata: {name: own}\n"
+    workloads = [_workload(name) for name in ("there", "nginx-tls", "own", "gone")]
+    documents = [certificate, own, *workloads, _workload("lost", "Job")]
+    (tmp_path / "built").write_text("---\n".join(documents))
+    answers = f"kustomize*) cat {tmp_path}/built;; *getsecret/there) echo secret/there;;"
+    notes.script(f'case "$1$3$4" in {answers} esac')
+
+    with pytest.raises(DeployError, match=r"Secret gone, lost; see docs/kubernetes\.md"):
+        rollout.require_secrets(Cluster(str(notes.kubectl)), rollout.overlay("production"))
+
+    asked = [line.split("secret/")[1].split()[0] for line in notes.read()[1:]]
+    assert asked == ["gone", "lost", "there"]
+
+
+def test_one_who_may_not_look_at_secrets_may_deploy(notes: Notes, tmp_path: Path) -> None:
+    """The cluster refuses the question, and nothing is known."""
+    (tmp_path / "built").write_text(_workload("gone"))
+    notes.script(f'case "$1" in kustomize) cat {tmp_path}/built;; *) exit 1;; esac')
+
+    rollout.require_secrets(Cluster(str(notes.kubectl)), rollout.overlay("production"))
+
+    assert len(notes.read()) == 2
+
+
 def test_the_images_are_those_of_this_version(tmp_path: Path) -> None:
     """The names that the overlay gives them are replaced, not those that the base has."""
     for name in ("dev", "production"):
