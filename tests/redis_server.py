@@ -11,7 +11,7 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.integration.embedded import free_ports
+from tests.free_ports import free_ports
 
 START_SECONDS = 90
 
@@ -56,6 +56,12 @@ class RedisServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
         """Execute one command, over a connection for it alone."""
