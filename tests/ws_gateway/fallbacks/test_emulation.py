@@ -16,7 +16,8 @@ from ws_gateway.fallbacks.emulation import Emulation
 from ws_gateway.fallbacks.emulation_request import EmulatedCommands
 
 PAGE = "https://app.example.com"
-HERE, THERE = str(uuid.uuid4()), str(uuid.uuid4())
+HERE = "11d4ee09-6d5f-4b0b-9a63-0f5c4f3f6a01"
+THERE = "22a8c2d4-93c7-4cb4-8a55-7c7f1be0d902"
 
 
 class Wire(MemoryBus):
