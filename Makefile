@@ -8,6 +8,8 @@ LOAD_VENV := .venv-load
 # Kubernetes' schemas of many versions, which nothing else needs.
 MANIFESTS_VENV := .venv-manifests
 CHECKOV_VENV := .venv-checkov
+# The Python servers that the gateway is measured beside.
+BENCH_VENV := .venv-bench
 T ?= tests
 
 .DEFAULT_GOAL := help
@@ -48,6 +50,11 @@ $(CHECKOV_VENV)/stamp: requirements/checkov.txt $(VENV)/stamp-run
 	$(CHECKOV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.txt
 	@touch $@
 
+$(BENCH_VENV)/stamp: requirements/bench.txt $(VENV)/stamp-run
+	@$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
 run: $(VENV)/stamp-run ## serve everything in one process on https://localhost:8443
 	@exec $(BIN)/python -m infra.embedded
 
@@ -63,9 +70,9 @@ load: $(VENV)/stamp-run $(LOAD_VENV)/stamp ## load the stack: SCENARIO= USERS= R
 		WORKERS="$(WORKERS)" TOKENS="$(TOKENS)" HOST="$(if $(findstring command,$(origin HOST)),$(HOST))" \
 		$(BIN)/python -m infra.load
 
-bench: $(VENV)/stamp-dev ## measure into docs/performance.md; FAST=1: a little, and the page is left alone
-	@status=0; for part in bench_auth bench_revocation; do \
-		PYTHONPATH=. $(BIN)/python -m tests.benchmarks.$$part $(if $(FAST),--fast) || status=1; done; exit $$status
+# Parts: auth, revocation, gateway, and the gateway's own: see tests/benchmarks/bench_gateway.py.
+bench: $(VENV)/stamp-dev $(BENCH_VENV)/stamp ## measure into docs/performance.md: PART=; FAST=1: a little, the page is left alone
+	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks $(if $(FAST),--fast) $(PART)
 
 services: $(VENV)/stamp-run ## install the programs of the stack and the tests (as root; else say which are missing)
 	@$(BIN)/python -m infra.stack install
@@ -167,5 +174,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) $(BENCH_VENV) build/bench build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules tests/benchmarks/gateway/peer_programs/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

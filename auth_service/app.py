@@ -45,10 +45,11 @@ from auth_service.login import Login
 from auth_service.metrics import Metrics
 from auth_service.own_account import OwnAccount
 from auth_service.passwords import POLICY, HashParameters, PasswordHasher, require_libpass
+from auth_service.redis_address import connect
 from auth_service.refresh_tokens import RefreshTokens
 from auth_service.registration import Registration
 from auth_service.revocation_log import RevocationLog
-from auth_service.revocation_publisher import RevocationPublisher, connect
+from auth_service.revocation_publisher import STREAM, RevocationPublisher
 from auth_service.rotation import KeyRotation
 from auth_service.routes.authorize import authorize_router
 from auth_service.routes.cross_origin import CrossOrigin
@@ -321,7 +322,7 @@ class Service:
             return None
         return RevocationPublisher(
             log=self.revocation_log,
-            redis=connect(self.settings.redis_url),
+            redis=connect(self.settings.redis_url, STREAM),
             metrics=self.metrics,
             clock=self.clock,
         )

@@ -16,7 +16,8 @@ from auth_service import private_files
 from auth_service.app import explain, open_database
 from auth_service.exceptions import ConfigurationError, SchemaError, StoreUnavailable
 from auth_service.keys import read_files
-from auth_service.revocation_publisher import STREAM, connect
+from auth_service.redis_address import connect
+from auth_service.revocation_publisher import STREAM
 from auth_service.rotation import sealed_as
 from auth_service.sealing import FILE_NAME, VARIABLE as SEALING, SecretKeys, parse_keys
 from auth_service.settings import Settings
@@ -163,7 +164,7 @@ async def _revocations(settings: Settings) -> Finding:
         return Finding(
             subject, "note", "none, nor AUTH_REVOCATIONS_KEY: gateways hear of no revocation"
         )
-    redis = connect(settings.redis_url)
+    redis = connect(settings.redis_url, STREAM)
     # Its own retries tell nobody anything new.
     logging.getLogger("redis").setLevel(logging.CRITICAL)
     try:

@@ -29,7 +29,6 @@ from auth_service.store.revocations import MARGIN_SECONDS, Revocation
 STREAM = "drawbridge:1:revocations"
 FIRST = "0-1"
 TIDY_SECONDS = 60.0
-_REDIS_SECONDS = 2.0
 # Gateways count on hearing of a revocation within a second of when Redis is back.
 _RETRY_SECONDS = 0.3
 _PAGE = 500
@@ -42,7 +41,7 @@ class RevocationPublisher:
 
     Args:
         log: What is published.
-        redis: A client of its own, see `connect`.
+        redis: A client of its own, see `redis_address.connect`.
         metrics: Where lag and failures are counted.
         clock: Seconds since 1970.
     """
@@ -192,18 +191,6 @@ class RevocationPublisher:
         """Say whether all of these entries, which are in order, are in the stream."""
         entries = await self._redis.xrange(STREAM, min=f"{numbers[0]}-0", max=f"{numbers[-1]}-0")
         return {entry for entry, _ in entries} >= {f"{number}-0".encode() for number in numbers}
-
-
-def connect(url: str) -> Redis:
-    """Make a client that gives up soon; nothing is connected yet."""
-    return Redis.from_url(
-        url,
-        socket_timeout=_REDIS_SECONDS,
-        socket_connect_timeout=_REDIS_SECONDS,
-        max_connections=2,
-        # Nothing to say about itself, so its user needs no right to.
-        driver_info=None,
-    )
 
 
 def _fields(revocation: Revocation) -> dict[Any, Any]:

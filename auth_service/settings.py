@@ -24,6 +24,7 @@ from pydantic import (
 from typing_extensions import override
 
 from auth_service.exceptions import ConfigurationError
+from auth_service.redis_address import check as check_redis_url
 from auth_service.sealing import parse_keys
 
 PREFIX = "AUTH_"
@@ -152,11 +153,7 @@ def _sealing_keys(value: object) -> str:
 
 
 def _redis_url(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(
-        r"(rediss?://[^\s#]+|unix:///[^\s#]+)?", value
-    ):
-        raise ValueError("must be redis://, rediss:// or unix:// with an address")
-    return value
+    return check_redis_url(value if isinstance(value, str) else " ")
 
 
 def _revocations_key(value: object) -> str:
@@ -223,7 +220,8 @@ class Settings(BaseModel):
         sealing_keys: Keys of 32 bytes in base64url, separated by commas, under which secrets are
             stored sealed: the first one seals, all of them open. Several processes on different
             machines need the same. Empty: `sealing.key` in the directory of keys.
-        redis_url: Where the revocation log is published for the gateways; empty: nowhere.
+        redis_url: Where the revocation log is published for the gateways, written as
+            ``GATEWAY_REDIS_URL``; empty: nowhere.
         revocations_key: What a gateway presents to read the revocation log on the internal
             listener, at least 32 characters; empty: it is not served there.
         default_client: Client of a request that names none; empty: such a request is refused.

@@ -12,6 +12,7 @@ SETS = {
     "gateway": ["--extra", "gateway"],
     "run": ["--extra", "auth", "--extra", "gateway"],
     "load": ["--group", "load"],
+    "bench": ["--group", "bench"],
     "manifests": ["--group", "manifests"],
     "checkov": ["--group", "checkov"],
     "dev": ["--extra", "auth", "--extra", "gateway", "--group", "dev"],

@@ -11,18 +11,25 @@ from typing import Any, Self
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.integration.embedded import free_ports
+from tests.free_ports import free_ports
 
 START_SECONDS = 90
 
 
 class RedisServer:
-    """One redis-server process; it may be killed and started again on the same port."""
+    """One redis-server process; it may be killed and started again on the same port.
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    Args:
+        directory: For its files.
+        options: Of its command line.
+        configuration: A file that it reads, and writes to.
+    """
+
+    def __init__(self, directory: Path, *options: str, configuration: Path | None = None) -> None:
         (self.port,) = free_ports(1)
         self.url = f"redis://127.0.0.1:{self.port}"
         self._directory = directory
+        self._files = [] if configuration is None else [str(configuration)]
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -30,7 +37,8 @@ class RedisServer:
         """Start it, and wait until it answers."""
         self._process = subprocess.Popen(  # noqa: S603 - our own words only
             [
-                *("redis-server", "--bind", "127.0.0.1", "--port", str(self.port)),
+                *("redis-server", *self._files),
+                *("--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--dir", str(self._directory), "--save", "", "--appendonly", "no"),
                 *self._options,
             ],
@@ -45,9 +53,15 @@ class RedisServer:
 
     def kill(self) -> None:
         """End it as ``kill -9`` does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        return self._process.pid
 
     def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
         """Execute one command, over a connection for it alone."""

@@ -49,7 +49,7 @@ def main() -> int:
         if len(sys.argv) > 1:
             host, port = settings.internal_bind[0]
             return cli.main(sys.argv[1:], url=f"http://{_reachable(host)}:{port}")
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, lines_per_minute=settings.log_lines_per_minute)
         return run(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")

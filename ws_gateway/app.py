@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_gateway import __version__
-from ws_gateway.admission import UnauthenticatedSockets, connection_limit
+from ws_gateway.admission import Pace, UnauthenticatedSockets, connection_limit
 from ws_gateway.api.access import Access
 from ws_gateway.api.explanations import Explanations
 from ws_gateway.api.operations import Operations
@@ -27,13 +27,13 @@ from ws_gateway.bearer import Issuer, Verifier
 from ws_gateway.broker.base import Broker
 from ws_gateway.broker.memory import MemoryBroker
 from ws_gateway.broker.redis import RedisBroker
+from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.control.base import Bus
 from ws_gateway.control.cluster import Cluster
 from ws_gateway.control.memory import MemoryBus
 from ws_gateway.control.redis import RedisBus
 from ws_gateway.exceptions import ConfigurationError
 from ws_gateway.fallbacks.emulation import Emulation
-from ws_gateway.fallbacks.redis_relay import RedisRelay
 from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.hooks import Hooks, load_hooks
 from ws_gateway.loop_lag import INTERVAL_SECONDS, LoopLag
@@ -44,12 +44,11 @@ from ws_gateway.presence.base import Presence
 from ws_gateway.presence.memory import MemoryPresence
 from ws_gateway.presence.redis import RedisPresence
 from ws_gateway.rate_limit import Rate
-from ws_gateway.redis_link import Endpoint
 from ws_gateway.revocations.deny_set import Revocation
 from ws_gateway.revocations.follower import Follower, Reader
 from ws_gateway.revocations.log import RevocationLog
 from ws_gateway.revocations.poll import PollReader
-from ws_gateway.revocations.stream import StreamReader
+from ws_gateway.revocations.stream import KEY as STREAM, StreamReader
 from ws_gateway.routes import (
     api,
     asyncapi,
@@ -186,7 +185,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         # It names its argument, which is called like the setting.
         name, _, reason = str(error).partition(": ")
         raise ConfigurationError(f"{PREFIX}{name.upper()}: {reason}") from None
-    broker, presence, bus = _make_broker(settings, metrics)
+    redis = _find_redis(settings)
+    broker, presence, bus = _make_broker(settings, redis, metrics)
     node = Node(
         broker=broker,
         presence=presence,
@@ -212,6 +212,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             history=settings.history_max_publication_limit,
             check_seconds=settings.position_check_seconds,
         ),
+        connections_per_user=settings.max_connections_per_user,
+        connections_per_address=settings.max_connections_per_address,
         presence_limit=settings.presence_max_clients,
         tells_last_seen=settings.last_seen_users > 0,
         max_message_bytes=settings.max_message_bytes,
@@ -227,7 +229,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     )
     server_api = _make_api(settings, node, cluster, verifier)
     _count_api(metrics, server_api, cluster)
-    followers = _make_followers(settings, logs)
+    followers = _make_followers(settings, redis, logs)
     for issuer in verifier.issuers:
         if issuer.issuer in logs:
             logs[issuer.issuer].on_revoked = partial(_close_revoked, node, issuer)
@@ -256,12 +258,15 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         limit=settings.max_unauthenticated,
         limit_per_address=settings.max_unauthenticated_per_address,
     )
-    emulated = _make_emulation(settings, node, broker, metrics)
+    metrics.gauge(
+        "gateway_connections_unauthenticated",
+        "Open connections that have not said who they are.",
+        lambda: len(unauthenticated),
+    )
+    emulated = _make_emulation(settings, cluster, metrics)
     await node.start()
     await cluster.start()
     lag.start()
-    if emulated is not None:
-        await emulated.start()
     work = [asyncio.create_task(follower.run()) for follower in followers]
     work.append(asyncio.create_task(_load_keys(verifier)))
     if settings.insecure:
@@ -283,25 +288,30 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
-        if emulated is not None:
-            await emulated.stop()
         await cluster.stop()
         await node.stop()
         lag.stop()
         await verifier.aclose()
 
 
-def _make_broker(settings: Settings, metrics: Metrics) -> tuple[Broker, Presence, Bus]:
-    users = settings.last_seen_users
+def _find_redis(settings: Settings) -> Topology | None:
     if settings.redis_url is None:
-        return MemoryBroker(), MemoryPresence(users=users), MemoryBus()
-    url = settings.redis_url.get_secret_value()
+        return None
     try:
-        broker = RedisBroker(url, metrics=metrics)
+        return Topology(settings.redis_url.get_secret_value())
     except ValueError as error:
         raise ConfigurationError(f"{PREFIX}REDIS_URL: {error}") from None
+
+
+def _make_broker(
+    settings: Settings, redis: Topology | None, metrics: Metrics
+) -> tuple[Broker, Presence, Bus]:
+    users = settings.last_seen_users
+    if redis is None:
+        return MemoryBroker(), MemoryPresence(users=users), MemoryBus()
+    broker = RedisBroker(redis, metrics=metrics)
     presence = RedisPresence(broker.commands, ttl=settings.presence_ttl_seconds, users=users)
-    return broker, presence, RedisBus(url, broker.commands)
+    return broker, presence, RedisBus(redis, broker.commands)
 
 
 def _make_api(settings: Settings, node: Node, cluster: Cluster, verifier: Verifier) -> ServerAPI:
@@ -350,21 +360,10 @@ def _count_api(metrics: Metrics, server_api: ServerAPI, cluster: Cluster) -> Non
         metrics.counter(name, text, read)
 
 
-def _make_emulation(
-    settings: Settings, node: Node, broker: Broker, metrics: Metrics
-) -> Emulation | None:
+def _make_emulation(settings: Settings, cluster: Cluster, metrics: Metrics) -> Emulation | None:
     if not (settings.http_stream or settings.sse):
         return None
-    relay = None
-    if settings.redis_url is not None and isinstance(broker, RedisBroker):
-        url = settings.redis_url.get_secret_value()
-        relay = over_redis = RedisRelay(Endpoint(url), commands=broker.commands)
-        metrics.counter(
-            "gateway_emulation_malformed",
-            "Messages between gateways that were dropped.",
-            lambda: over_redis.malformed,
-        )
-    made = Emulation(node.id, relay)
+    made = Emulation(cluster)
     metrics.gauge_by(
         "gateway_fallback_connections",
         "Open connections without WebSockets.",
@@ -417,15 +416,16 @@ async def _warn() -> None:
         await asyncio.sleep(_WARN_SECONDS)
 
 
-def _make_followers(settings: Settings, logs: Mapping[str, RevocationLog]) -> list[Follower]:
+def _make_followers(
+    settings: Settings, redis: Topology | None, logs: Mapping[str, RevocationLog]
+) -> list[Follower]:
     followers = []
     for entry in settings.issuers:
         reader: Reader
         if entry.revocations is None:
             continue
-        if entry.revocations == REDIS:
-            url = settings.redis_url.get_secret_value() if settings.redis_url else ""
-            reader = StreamReader(Endpoint(url))
+        if entry.revocations == REDIS and redis is not None:
+            reader = StreamReader(redis.endpoint(STREAM))
         else:
             key = settings.revocations_key.get_secret_value() if settings.revocations_key else ""
             reader = PollReader(
@@ -478,7 +478,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         title="Drawbridge gateway", version=__version__, openapi_url=None, telemetry=_NO_TELEMETRY
     )
     app.state.verifier = gateway.verifier
-    door = Door(gateway.node, gateway.unauthenticated, connection_limit=gateway.connection_limit)
+    door = _make_door(gateway)
     query_token = gateway.settings.query_token
     websocket.add_routes(
         app.router, door=door, query_token=query_token, deflate=gateway.settings.compression
@@ -500,6 +500,31 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     app.add_middleware(HandshakeClock)
     return app
+
+
+def _make_door(gateway: Gateway) -> Door:
+    settings = gateway.settings
+    pace = None
+    if settings.handshakes_per_second:
+        pace = Pace(
+            per_second=settings.handshakes_per_second,
+            burst=settings.handshakes_burst,
+            clock=gateway.node.loop.time,
+        )
+    door = Door(
+        gateway.node,
+        gateway.unauthenticated,
+        connection_limit=gateway.connection_limit,
+        pace=pace,
+        has_seen=gateway.verifier.has_seen,
+    )
+    gateway.metrics.family(
+        "gateway_admissions_refused",
+        "Handshakes that were kept out whatever their credential, by reason.",
+        ("reason",),
+        door.refused,
+    )
+    return door
 
 
 def _include_fallbacks(app: FastAPI, gateway: Gateway, door: Door, emulated: Emulation) -> None:

@@ -17,7 +17,7 @@ a bare 403 to its client, whatever the close code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,8 @@ class OAuth2WebSocketPasswordBearer(OAuth2):
         verifier: What judges tokens; ``app.state.verifier`` of the application if None.
         subprotocols: The WebSocket subprotocols of the routes that use this dependency.
         query_token: Accept ``?access_token=``. Logs of every hop will hold tokens.
+        gate: Called with what a handshake offers before that is judged, which costs the most; may
+            raise HandshakeRejected.
         scheme_name: The scheme's name in OpenAPI.
         description: Its description in OpenAPI.
     """
@@ -106,6 +108,7 @@ class OAuth2WebSocketPasswordBearer(OAuth2):
         verifier: Verifier | None = None,
         subprotocols: Sequence[str] = SUBPROTOCOLS,
         query_token: bool = False,
+        gate: Callable[[Offer], None] | None = None,
         scheme_name: str | None = None,
         description: str | None = None,
     ) -> None:
@@ -119,6 +122,7 @@ class OAuth2WebSocketPasswordBearer(OAuth2):
         self._verifier = verifier
         self._subprotocols = tuple(subprotocols)
         self._query_token = query_token
+        self._gate = gate
 
     @override
     async def __call__(  # type: ignore[override]  # the base returns the header's text
@@ -150,12 +154,14 @@ class OAuth2WebSocketPasswordBearer(OAuth2):
             scopes: Scopes required besides the issuer's own.
 
         Raises:
-            HandshakeRejected: 400, 401, 403 or 503, with the headers to send along. Its cause is
-                the ``InvalidToken`` where a token was refused.
+            HandshakeRejected: 400, 401, 403 or 503, with the headers to send along, or what the
+                gate says. Its cause is the ``InvalidToken`` where a token was refused.
             ConfigurationError: There is no verifier.
         """
         verifier = self._find_verifier(connection)
         offer = self._read_offer(connection, verifier)
+        if self._gate is not None:
+            self._gate(offer)
         credentials = None if offer.token is None else await self._verify(offer, verifier)
         if credentials is None:
             return Admission(

@@ -17,6 +17,7 @@ Duration = float
 
 RECOVERY_MODES = ("stream", "cache")
 DELTA_TYPES = ("fossil",)
+SLOW_READERS = ("disconnect", "drop")
 DATA_FORMATS = ("", "json", "json_object", "binary")
 
 _NEEDS_HISTORY = (
@@ -70,6 +71,9 @@ class ChannelOptions:
         channel_regex: The part after the namespace must contain a match of this.
         publication_data_format: What data must be: `json`, `json_object` or `binary`, which
             lets Protobuf clients publish any bytes; without it JSON.
+        slow_reader: What becomes of a subscriber who does not read: `disconnect` (3008), or `drop`,
+            which leaves publications out and ends the subscription (2500), so that the client
+            subscribes again and recovers; that needs recovery.
     """
 
     presence: bool = False
@@ -101,6 +105,7 @@ class ChannelOptions:
     allow_user_limited_channels: bool = False
     channel_regex: str = ""
     publication_data_format: str = ""
+    slow_reader: str = "disconnect"
 
     @property
     def binary(self) -> bool:
@@ -214,12 +219,22 @@ def _mistakes(options: ChannelOptions) -> list[tuple[str, str]]:
         mistakes.append(("force_push_join_leave", "needs join_leave"))
     if options.publication_data_format not in DATA_FORMATS:
         mistakes.append(("publication_data_format", f"must be one of {_listed(DATA_FORMATS[1:])}"))
+    mistakes += _slow_reader_mistakes(options)
     mistakes += _permission_mistakes(options)
     try:
         re.compile(options.channel_regex)
     except re.error as error:
         mistakes.append(("channel_regex", str(error)))
     return mistakes
+
+
+def _slow_reader_mistakes(options: ChannelOptions) -> list[tuple[str, str]]:
+    if options.slow_reader not in SLOW_READERS:
+        return [("slow_reader", f"must be one of {_listed(SLOW_READERS)}")]
+    if options.slow_reader == "drop" and not (options.force_recovery or options.allow_recovery):
+        # Whoever cannot recover would lose without a chance to learn what.
+        return [("slow_reader", '"drop" needs force_recovery or allow_recovery')]
+    return []
 
 
 def _permission_mistakes(options: ChannelOptions) -> list[tuple[str, str]]:

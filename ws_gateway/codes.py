@@ -105,6 +105,7 @@ class DisconnectCode(IntEnum):
     BAD_REQUEST = 3501, "bad request"
     STALE = 3502, "stale"
     FORCE_DISCONNECT = 3503, "force disconnect"
+    CONNECTION_LIMIT = 3504, "connection limit"
     CHANNEL_LIMIT = 3505, "channel limit"
     INAPPROPRIATE_PROTOCOL = 3506, "inappropriate protocol"
     PERMISSION_DENIED = 3507, "permission denied"

@@ -209,6 +209,10 @@ class Connection(Writer):
     def drained(self) -> None:
         """Forget that it did not read."""
         self.stalled_since = None
+        if self._holds_back:
+            self.max_bytes = self._write_limits.max_queue_bytes
+            for channel in self.session.channels:
+                self.node.hub.let_through(channel, self)
 
     def failed(self, code: DisconnectCode | int, detail: str) -> None:
         """End, because the peer broke RFC 6455."""
@@ -279,6 +283,10 @@ class Connection(Writer):
         if ends:
             self.end_subscription(channel, UnsubscribeCode.INSUFFICIENT_STATE)
 
+    def miss(self, channel: str) -> None:
+        """End a subscription because a publication was left out: it reads too slowly."""
+        self.end_subscription(channel, UnsubscribeCode.INSUFFICIENT_STATE)
+
     # The end
 
     def disconnect(self, code: DisconnectCode | int, detail: str = "") -> None:
@@ -299,13 +307,46 @@ class Connection(Writer):
         self.node.loop.call_soon(self.disconnect, end.code, end.detail)
 
     @override
-    def slow(self, reason: SlowReason) -> None:
-        """Abort: a close frame would only queue behind what the peer does not read."""
+    def slow(self, reason: SlowReason) -> bool:
+        """Hold back what may be, or abort: a close frame would only queue behind the rest."""
         if self.closed:
-            return
+            return False
+        if reason is SlowReason.BYTES and self._hold_back():
+            return True
         self.node.metrics.queues_dropped[reason] += 1
         self._finish(DisconnectCode.SLOW, "", logging.INFO)
         self.transport.abort()
+        return False
+
+    @property
+    def _holds_back(self) -> bool:
+        return self.max_bytes > self._write_limits.max_queue_bytes
+
+    def _hold_back(self) -> bool:
+        """Take no more, until the peer has read, of channels that want it so.
+
+        Once: then it has the same bytes and seconds again for the rest, such as the words that a
+        subscription has ended.
+
+        Returns:
+            Whether there was anything to hold back.
+        """
+        if self._holds_back:
+            return False
+        session, node = self.session, self.node
+        channels = [
+            channel
+            for channel, kind in session.channels.items()
+            # One that the server began cannot be ended alone.
+            if not kind & SubscriptionKind.SERVER_SIDE and node.drops_for_slow(channel)
+        ]
+        for channel in channels:
+            node.hub.hold_back(channel, self)
+        if channels:
+            self.max_bytes = self.transport.buffered() + self._write_limits.max_queue_bytes
+            self.stalled_since = node.loop.time()
+            self.reschedule()
+        return bool(channels)
 
     def _finish(self, code: int, detail: str, level: int, *, reason: str = "") -> None:
         self.closed = True
@@ -551,8 +592,12 @@ class Connection(Writer):
             # The session has made sure that there is one of the two, or that a guest may come; a
             # token beats a cookie.
             if request.token:
+                before = credentials
                 credentials = await self._verify(request.token)
                 lifetime = self._lifetime(credentials)
+                same = before is not None and before.user == credentials.user
+                if not same and not node.has_room_for(credentials.user):
+                    raise Disconnect(DisconnectCode.CONNECTION_LIMIT, "of the user")
             elif credentials is None:
                 credentials = GUEST
             admitted = await node.admit(self, credentials, request.data)

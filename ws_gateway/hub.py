@@ -62,6 +62,9 @@ class Hub:
         self._filters: dict[str, dict[Subscriber, Filter]] = {}
         # Who is told of those who come and go.
         self._watchers: dict[str, dict[_Form, set[Subscriber]]] = {}
+        # Who does not read, and is given nothing more.
+        self._held_back: dict[str, set[Subscriber]] = {}
+        self._left_out: list[Subscriber] = []
         self._numbers: dict[str, int] = {}
         self._unused = count(1)  # no number stands for two channels, also not one after the other
         self.subscriptions = 0
@@ -134,6 +137,7 @@ class Hub:
         self.subscriptions -= 1
         if channel in self._ahead:
             self._catch_up(channel, subscriber)
+        self.let_through(channel, subscriber)
         if channel in self._filters:
             filters = self._filters[channel]
             filters.pop(subscriber, None)
@@ -144,6 +148,25 @@ class Hub:
         del self._channels[channel]
         self._numbers.pop(channel, None)
         return True
+
+    def hold_back(self, channel: str, subscriber: Subscriber) -> None:
+        """Give a subscriber of the channel nothing more, until :meth:`let_through`."""
+        self._held_back.setdefault(channel, set()).add(subscriber)
+
+    def let_through(self, channel: str, subscriber: Subscriber) -> None:
+        """Undo :meth:`hold_back`."""
+        held_back = self._held_back.get(channel)
+        if held_back is not None:
+            held_back.discard(subscriber)
+            if not held_back:
+                del self._held_back[channel]
+
+    def take_left_out(self) -> list[Subscriber]:
+        """Return for whom a publication was meant that was held back, since the last call."""
+        if not self._left_out:
+            return []
+        left_out, self._left_out = self._left_out, []
+        return left_out
 
     def broadcast(self, channel: str, publication: Publication, previous: Raw = ABSENT) -> int:
         """Hand a publication to every subscriber of the channel that wants it.
@@ -162,7 +185,11 @@ class Hub:
             return 0
         told = 0
         patches: _Patches | None = None
-        some = channel in self._filters or (publication.offset and channel in self._ahead)
+        some = (
+            channel in self._filters
+            or channel in self._held_back
+            or (publication.offset and channel in self._ahead)
+        )
         for form, group in groups.items():
             codec, numbered, payload = form
             if numbered:
@@ -211,10 +238,11 @@ class Hub:
     def _choose(
         self, channel: str, publication: Publication, group: set[Subscriber]
     ) -> list[Subscriber]:
-        """List those who want a publication, and do not know it."""
+        """List those who want a publication, do not know it, and can take it."""
         ahead = self._ahead.get(channel, {}) if publication.offset else {}
         filters = self._filters.get(channel, {})
-        chosen = []
+        held_back = self._held_back.get(channel, ())
+        chosen: list[Subscriber] = []
         for subscriber in group:
             known = ahead.get(subscriber, 0)
             if known and publication.offset >= known:
@@ -223,7 +251,7 @@ class Hub:
             if (not known or publication.offset > known) and (
                 wants is None or wanted(wants, publication.tags)
             ):
-                chosen.append(subscriber)
+                (self._left_out if subscriber in held_back else chosen).append(subscriber)
         return chosen
 
     def _catch_up(self, channel: str, subscriber: Subscriber) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from ws_gateway import delivery, policy, recovery
+from ws_gateway.admission import AddressCount
 from ws_gateway.attendance import Attendance
 from ws_gateway.broker.base import PLAIN, Broker, HistoryFilter, Link, PublishOptions
 from ws_gateway.channels import Channel, ChannelOptions, Channels
@@ -88,9 +89,13 @@ class Member(Subscriber, Evictable, Leaving, Protocol):
     """A connection, as far as the node knows it."""
 
     client: str
+    address: str
 
     def lose_position(self, channel: str) -> None:
         """End a subscription that has a position, for publications were missed."""
+
+    def miss(self, channel: str) -> None:
+        """End a subscription because a publication was left out: it reads too slowly."""
 
 
 def _none_revoked(_credentials: Credentials) -> None:
@@ -114,6 +119,8 @@ class Node:
         session_limits: For every connection.
         write_limits: For every connection.
         stream_limits: For every channel with history.
+        connections_per_user: How many one user may have here; 0 for no limit.
+        connections_per_address: How many one address may have here; 0 for no limit.
         presence_limit: How many connections a client is shown at most.
         tells_last_seen: Users may ask when others were connected last.
         max_message_bytes: Limit of one incoming message.
@@ -126,6 +133,7 @@ class Node:
     Attributes:
         id: The node's name, in the connect reply.
         users: The connections of each user.
+        addresses: How many connections each address has.
         deflater: Compresses for connections that can read it.
         closes: The connections that ended last.
     """
@@ -150,6 +158,8 @@ class Node:
         command_rate: Rate = UNLIMITED,
         user_command_rate: Rate = UNLIMITED,
         stream_limits: StreamLimits = _STREAM_LIMITS,
+        connections_per_user: int = 0,
+        connections_per_address: int = 0,
         presence_limit: int = 1000,
         tells_last_seen: bool = False,
         compression_min_bytes: int = 0,
@@ -191,23 +201,30 @@ class Node:
         self.draining = False
         self._delivery_times = delivery_times
         self._published_at = 0.0
+        self._subscriptions_dropped = 0
         self._presence_limit = presence_limit
         self._tells_last_seen = tells_last_seen
         self._stream_limits = stream_limits
         self._members: dict[str, Member] = {}
         self._subscription_tokens = subscription_tokens
         self.users: UserIndex[Member] = UserIndex()
+        self.addresses = AddressCount(connections_per_address)
+        self._per_user = connections_per_user
         self._eviction = Eviction(
             everyone=self._members,
             of_user=self.users.connections,
             revoked=revoked,
             call_soon=loop.call_soon,
         )
+        self._be_measured(metrics, depths)
+
+    def _be_measured(self, metrics: Metrics, depths: Buckets) -> None:
+        hooks, presence = self.hooks, self.presence
         metrics.bytes_sent = lambda: self.flusher.bytes
         metrics.histogram(
             "gateway_message_delivery_seconds",
             "From the publication to the write to a subscriber's socket, by both clocks.",
-            delivery_times.seconds,
+            self._delivery_times.seconds,
         )
         metrics.histogram(
             "gateway_send_queue_depth",
@@ -217,6 +234,11 @@ class Node:
         metrics.gauge("gateway_connections", "Open connections.", lambda: len(self._members))
         metrics.gauge(
             "gateway_subscriptions_active", "Subscriptions.", lambda: self.hub.subscriptions
+        )
+        metrics.counter(
+            "gateway_subscriptions_dropped",
+            "Subscriptions ended because their client did not read (slow_reader).",
+            lambda: self._subscriptions_dropped,
         )
         metrics.gauge("gateway_channels_active", "Channels.", lambda: len(self.hub))
         metrics.counter(
@@ -289,6 +311,7 @@ class Node:
     def join(self, member: Member) -> None:
         """Register a connection."""
         self._members[member.client] = member
+        self.addresses.enter(member.address)
         if self.draining:
             # Its handshake was under way when the drain began: the batches do not know it.
             self.loop.call_soon(member.disconnect, DisconnectCode.SHUTDOWN)
@@ -308,11 +331,19 @@ class Node:
             self.users.remove(before.user, member)
         if member.credentials is None:
             return
-        if member.credentials.user:
-            self.users.add(member.credentials.user, member)
+        user = member.credentials.user
+        if user:
+            self.users.add(user, member)
+            if self._per_user and self.users.count(user) > self._per_user:
+                # Several came at once, and there was room for each of them.
+                self.loop.call_soon(member.disconnect, DisconnectCode.CONNECTION_LIMIT)
         code = self._eviction.judge(member)
         if code is not None:
             self.loop.call_soon(self._eviction.close, member, code)
+
+    def has_room_for(self, user: str) -> bool:
+        """Say whether a user may have one more connection here; guests are no one user."""
+        return not (user and self._per_user) or self.users.count(user) < self._per_user
 
     def revoked(self, users: Iterable[str] | None) -> None:
         """Close what was revoked among the connections of these users, or of all if None.
@@ -325,6 +356,7 @@ class Node:
         """Forget a connection and its subscriptions."""
         if self._members.pop(member.client, None) is None:
             return
+        self.addresses.leave(member.address)
         if member.credentials is not None:
             self.users.remove(member.credentials.user, member)
         for channel in channels:
@@ -868,6 +900,13 @@ class Node:
         self.metrics.messages_sent += receivers
         if receivers and self._published_at:
             self._delivery_times.add(self._published_at, receivers)
+        for subscriber in self.hub.take_left_out():
+            self._subscriptions_dropped += 1
+            cast("Member", subscriber).miss(channel)
+
+    def drops_for_slow(self, channel: str) -> bool:
+        """Say whether publications of a channel are left out for who does not read."""
+        return self.channels.resolve(channel).options.slow_reader == "drop"
 
     def _tell_lost(self, channel: str) -> None:
         for subscriber in self.hub.subscribers(channel):

@@ -6,22 +6,32 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
-from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    InvalidResponse,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from typing_extensions import override
 
 from ws_gateway.answers import Answer
 from ws_gateway.exceptions import BrokerUnavailable
+from ws_gateway.redis_endpoint import Endpoint
 
 logger = logging.getLogger(__name__)
 
 _EXPECTED = (RedisError, OSError, TimeoutError)
-_CLIENT_NAME = "drawbridge-gateway"
 _GRACE = 0.1
 _NOTHING = object()
 """Of a reply that is not whole yet."""
@@ -65,41 +75,6 @@ class Speaker(Protocol):
 
     def lost(self, heard_at: float) -> None:
         """The connection is gone. ``heard_at``: until when, in loop time, it surely worked."""
-
-
-class Endpoint:
-    """Where Redis is, and how to get in.
-
-    Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py reads them.
-
-    Raises:
-        ValueError: It is none; the text does not repeat it, for it may hold a password.
-    """
-
-    def __init__(self, url: str) -> None:
-        try:
-            options: dict[str, Any] = dict(parse_url(url))
-        except ValueError:
-            # redis-py's and urllib's texts may quote parts of the URL.
-            raise ValueError("must be a redis://, rediss:// or unix:// URL") from None
-        self._class: type[AbstractConnection] = options.pop("connection_class", Connection)
-        # RESP2: messages come as plain lists, in one order with the confirmations. Deadlines are
-        # ours (None: none of redis-py's), and so is connecting again.
-        self._options: Mapping[str, Any] = options | {
-            "protocol": 2,
-            "socket_timeout": None,
-            "driver_info": None,
-            "client_name": _CLIENT_NAME,
-        }
-        try:
-            self.connection()
-        except (TypeError, ValueError, RedisError):
-            raise ValueError("has an option that Redis connections do not have") from None
-
-    def connection(self) -> AbstractConnection:
-        """Make a connection that is not open yet."""
-        return self._class(**self._options)
 
 
 class Link:
@@ -281,8 +256,21 @@ class _Ear(asyncio.Protocol):
             self._ended.set_exception(exc or ConnectionResetError("closed by Redis"))
 
 
+_ERRORS: dict[str, type[ResponseError]] = {
+    "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
+    "MOVED": MovedError,
+    "NOSCRIPT": NoScriptError,
+    "READONLY": ReadOnlyError,
+    "TRYAGAIN": TryAgainError,
+}
+
+
 def _read_error(text: str) -> ResponseError:
-    return NoScriptError(text) if text.startswith("NOSCRIPT ") else ResponseError(text)
+    code, _, rest = text.partition(" ")
+    kind = _ERRORS.get(code, ResponseError)
+    # These two read slot and address out of what follows the word.
+    return kind(rest if issubclass(kind, AskError) else text)
 
 
 class Patience:

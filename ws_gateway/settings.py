@@ -129,7 +129,8 @@ class Settings(BaseModel):
         max_token_seconds: The longest life of a token that is accepted.
         origins: The pages that may connect, as browsers write ``Origin``.
         redis_url: Where publications travel between gateways: ``redis://``, ``rediss://`` (TLS)
-            or ``unix://``, as redis-py reads them; without it they stay in this process.
+            or ``unix://``, as redis-py reads them; ``redis+sentinel://H:P,H:P/MASTER`` or
+            ``redis+cluster://H:P,H:P``; without it they stay in this process.
         revocations_key: Shown to issuers whose revocations are at a URL; at least 32 characters.
         revocation_stale_seconds: How long an issuer's revocations may be unreadable before new
             connections with its tokens get 503.
@@ -182,9 +183,20 @@ class Settings(BaseModel):
         max_stall_seconds: How long a peer may not read at all.
         max_connections: Connections of this process, beyond which handshakes get 503; 0 for as
             many as it may open files.
+        max_connections_per_user: Connections of one user to this process: the next is answered 429
+            at the handshake, 3504 at `connect`. A connection that broke off counts until that is
+            noticed, so leave room; 0 for no limit.
+        max_connections_per_address: Connections from one address to this process, for IPv6 from
+            one network of 64 bits; the next is answered 429. 0 for no limit.
+        handshakes_per_second: How many connections may be opened in the long run; beyond it 503,
+            with a time to come back at. 0 for no limit.
+        handshakes_burst: ... and at once. The last fifth is for clients whose token this process
+            has seen before.
         max_unauthenticated: Sockets that have not said who they are, in this process.
-        max_unauthenticated_per_address: The same from one address.
+        max_unauthenticated_per_address: The same from one address, or one IPv6 network of 64 bits.
         log_level: The least severe level that is logged.
+        log_lines_per_minute: Lines of one kind in a minute, which is an event with its status, code
+            and reason; how many more there were is one line after it. 0 for all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -241,9 +253,14 @@ class Settings(BaseModel):
     max_queue_bytes: int = Field(default=1_048_576, ge=65_536)
     max_stall_seconds: Seconds = 10
     max_connections: int = Field(default=0, ge=0)
+    max_connections_per_user: int = Field(default=0, ge=0)
+    max_connections_per_address: int = Field(default=0, ge=0)
+    handshakes_per_second: float = Field(default=1000, ge=0, le=1_000_000)
+    handshakes_burst: int = Field(default=10_000, ge=1, le=1_000_000)
     max_unauthenticated: int = Field(default=10_000, ge=1)
     max_unauthenticated_per_address: int = Field(default=1_000, ge=1)
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_lines_per_minute: int = Field(default=600, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
     def _some_issuer(self) -> Self:

@@ -49,6 +49,11 @@ class UserIndex(Generic[ConnectionT]):
             del self._several[user]
             self._one[user] = several.pop()
 
+    def count(self, user: str) -> int:
+        """Return how many connections the user has."""
+        several = self._several.get(user)
+        return len(several) if several is not None else int(user in self._one)
+
     def connections(self, user: str) -> Collection[ConnectionT]:
         """Return the user's connections, as they are at this moment."""
         several = self._several.get(user)

@@ -93,13 +93,19 @@ class Writer:
         transport: Takes the joined frames.
         flusher: The process's.
         limits: The process's.
+
+    Attributes:
+        max_bytes: What may wait in the transport now.
+        stalled_since: When the peer stopped reading; None while it reads.
+        transport: See above.
     """
 
-    __slots__ = ("_flusher", "_pending", "_write_limits", "stalled_since", "transport")
+    __slots__ = ("_flusher", "_pending", "_write_limits", "max_bytes", "stalled_since", "transport")
 
     def __init__(self, transport: Transport, flusher: Flusher, limits: WriteLimits) -> None:
         self.transport = transport
         self.stalled_since: float | None = None
+        self.max_bytes = limits.max_queue_bytes
         self._flusher = flusher
         self._write_limits = limits
         # One frame is the common case and needs no list.
@@ -136,13 +142,9 @@ class Writer:
         self._flusher.bytes += len(data)
         self.transport.write(data)
         # Asked only of a peer known to lag, so that the others do not pay for it.
-        if (
-            self.stalled_since is not None
-            and self.transport.buffered() > self._write_limits.max_queue_bytes
-        ):
-            self.slow(SlowReason.BYTES)
-            return False
-        return True
+        if self.stalled_since is None or self.transport.buffered() <= self.max_bytes:
+            return True
+        return self.slow(SlowReason.BYTES)
 
     @property
     def queued(self) -> int:
@@ -155,6 +157,10 @@ class Writer:
         """Forget what is pending."""
         self._pending = None
 
-    def slow(self, reason: SlowReason) -> None:
-        """Called when the peer exceeds a limit; the connection says what happens."""
+    def slow(self, reason: SlowReason) -> bool:
+        """Called when the peer exceeds a limit; the connection does what is to be done.
+
+        Returns:
+            Whether it goes on; False if it was cut off.
+        """
         raise NotImplementedError

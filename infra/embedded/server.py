@@ -72,7 +72,7 @@ async def run(environment: Mapping[str, str]) -> None:
             if environment.get("GATEWAY_BIND")
             else []
         )
-        logs.configure(for_gateway.log_level)
+        logs.configure(for_gateway.log_level, lines_per_minute=for_gateway.log_lines_per_minute)
         auth_service.logs.quieten()
 
         local.make()

@@ -21,6 +21,7 @@ OPTIONAL = (
     "dual-stack",
     "monitoring",
     "cert-manager",
+    "redis-sentinel",
     "external-redis",
     "external-postgres",
 )
@@ -88,6 +89,8 @@ def with_components(overlay: Path, components: Sequence[str], directory: Path) -
         "namespace": NAMESPACE,
         "resources": [relative(overlay)],
         "components": [relative(ROOT / "components" / name) for name in components],
+        # Of a container that comes with a component, too.
+        "images": yaml.safe_load((overlay / "kustomization.yaml").read_text("utf-8"))["images"],
     }
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(content), "utf-8")
 

@@ -37,6 +37,9 @@ SECRETS: Mapping[str, frozenset[str]] = {
     "migrate": frozenset({"database-url"}),
     "ws-gateway": frozenset({"redis-url"}),
     "redis": frozenset({"users.acl"}),
+    "redis-sentinel": frozenset(
+        {"replication-password.conf", "sentinel-password", "sentinel-users.conf"}
+    ),
     "postgres": frozenset({"owner-password", "service-password", "metrics-password"}),
     "redis-exporter": frozenset({"passwords.json"}),
     "postgres-exporter": frozenset({"password"}),
@@ -335,6 +338,13 @@ def policies_are_the_picture(build: Documents) -> Iterator[str]:
         ways_out |= set(_ends(build, policy, "egress", workload))
     there = {*build.workloads, "world"}
     picture = {(who, to) for who, to in ARROWS | WATCHING if {who, to} <= there}
+    # Several that keep the same thing speak to each other.
+    picture |= {
+        (workload.name, workload.name)
+        for workload in build.workloads.values()
+        if workload.document["kind"] == "StatefulSet"
+        and workload.document["spec"].get("replicas", 1) > 1
+    }
     for who, to in sorted(picture ^ {(who, to) for who, to, _ in ways_in}):
         yield f"NetworkPolicy {to}: the way in from {who} is not as in the picture"
     inside = {(who, to) for who, to in picture if who != "world"}

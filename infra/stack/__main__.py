@@ -49,7 +49,8 @@ def _run(order: str) -> int:
         elif order == "down":
             operations.down(os.environ)
         elif order == "install":
-            programs.require((*programs.PACKAGES, *programs.TEST_PACKAGES))
+            wanted = (programs.PACKAGES, programs.TEST_PACKAGES, programs.COMPILER_PACKAGES)
+            programs.require(name for packages in wanted for name in packages)
         else:
             return 0 if operations.status(os.environ) else EXIT_REFUSED
     except StackError as error:

@@ -37,7 +37,9 @@ TEST_PACKAGES = {"chromium": "chromium", "curl": "curl", "node": "nodejs", "npm"
 IMAGE_PACKAGES = {"buildah": "buildah", "podman": "podman", "runc": "runc"}
 #: What makes the image that they are built on.
 BASE_PACKAGES = {"mmdebstrap": "mmdebstrap"}
-_KNOWN = PACKAGES | TEST_PACKAGES | IMAGE_PACKAGES | BASE_PACKAGES
+#: What compiles the load generator; the package of the compiler alone comes without headers.
+COMPILER_PACKAGES = {"gcc": "build-essential"}
+_KNOWN = PACKAGES | TEST_PACKAGES | IMAGE_PACKAGES | BASE_PACKAGES | COMPILER_PACKAGES
 _SERVER = "postgresql"
 _COMMON = "postgresql-common"
 # The services of these packages, and those that come along.

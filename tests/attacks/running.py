@@ -62,6 +62,7 @@ class Process:
             base_url=f"http://127.0.0.1:{internal}",
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             trust_env=False,
+            timeout=START_SECONDS,
         )
         run = (module,) if runner is None else (runner, module)
         self._command = [sys.executable, "-m", *run, *arguments]
@@ -98,8 +99,12 @@ class Process:
 
     def metrics(self, name: str) -> float:
         """Add up all series of a metric whose line begins with ``name``."""
-        lines = self.internal.get("/metrics").text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+        lines = [line for line in self.scrape() if line.startswith(name)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def scrape(self) -> list[str]:
+        """Return the lines of its metrics."""
+        return self.internal.get("/metrics").text.splitlines()
 
     def _ready(self) -> bool:
         try:

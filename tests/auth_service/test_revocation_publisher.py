@@ -13,7 +13,8 @@ from sqlalchemy import delete, update
 from auth_service.app import Service, open_service
 from auth_service.caller import Caller
 from auth_service.models import User
-from auth_service.revocation_publisher import STREAM, RevocationPublisher, connect
+from auth_service.redis_address import connect
+from auth_service.revocation_publisher import STREAM, RevocationPublisher
 from auth_service.settings import Settings
 from auth_service.store import revocations
 from auth_service.store.revocations import MARGIN_SECONDS, Revocation
@@ -35,7 +36,7 @@ async def publisher(
     service: Service, redis: RedisServer, clock: Clock
 ) -> AsyncIterator[RevocationPublisher]:
     """A publisher that does nothing by itself."""
-    client = connect(redis.url)
+    client = connect(redis.url, STREAM)
     yield RevocationPublisher(
         log=service.revocation_log, redis=client, metrics=service.metrics, clock=clock
     )
@@ -230,7 +231,7 @@ async def test_the_user_of_the_documentation_may_do_what_it_must(
         "~drawbridge:1:revocations +xadd +xdel +xrange +xrevrange +del +multi +exec +hello +select"
     )
     redis.ask("ACL", "SETUSER", "auth", "on", ">secret", *rights.split())
-    client = connect(redis.url.replace("redis://", "redis://auth:secret@"))
+    client = connect(redis.url.replace("redis://", "redis://auth:secret@"), STREAM)
     publisher = RevocationPublisher(
         log=service.revocation_log, redis=client, metrics=service.metrics, clock=clock
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def show(
     *,
     save: bool,
     pictures: Mapping[str, str] = MappingProxyType({}),
+    notes: Sequence[str] = (),
 ) -> None:
     """Print the tables, and put them into the page.
 
@@ -46,10 +48,13 @@ def show(
         sections: A heading and a table each.
         save: Whether they take the place of the earlier ones in the page.
         pictures: The heading of a section → the SVG that follows its table.
+        notes: Paragraphs above the tables.
     """
     date = datetime.now(UTC).date().isoformat()
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     lines = [f"## {title}", "", f"Measured on {date}: {machine}.", ""]
+    for note in notes:
+        lines += [note, ""]
     for name, rows in sections:
         lines += [f"### {name}", "", "| what | figure | target | |", "| --- | --- | --- | --- |"]
         lines += [
@@ -58,14 +63,18 @@ def show(
         ]
         lines.append("")
         if name in pictures:
-            file = f"bench-{name.lower()}.svg"
-            lines += [f"![Waiting times, {name}](images/{file})", ""]
+            file = f"bench-{_file_name(name)}.svg"
+            lines += [f"![{name}, drawn](images/{file})", ""]
             if save:
                 (PICTURES / file).write_text(pictures[name], "utf-8")
     text = "\n".join(lines)
     sys.stdout.write(text)
     if save:
         PAGE.write_text(_replaced(PAGE.read_text("utf-8"), f"## {title}\n", text), "utf-8")
+
+
+def _file_name(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
 
 
 def _replaced(page: str, heading: str, text: str) -> str:

@@ -7,10 +7,8 @@ import base64
 import contextlib
 import json
 import os
-import random
 import secrets
 import signal
-import socket
 import sqlite3
 import ssl
 import subprocess
@@ -28,23 +26,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from auth_service.rotation import sealed_as
 from auth_service.sealing import load_secret_keys
 from infra.embedded import loopback
+from tests.free_ports import free_ports as free_ports  # noqa: PLC0414 - many have it from here
 
 START_SECONDS = 90
 STOP_SECONDS = 45
-# Below the range from which the kernel takes the ports of outgoing connections.
-_PORTS = range(20_000, 32_000)
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports on which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        found: list[int] = []
-        while len(found) < count:
-            probe = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", random.choice(_PORTS)))  # noqa: S311
-                found.append(probe.getsockname()[1])
-        return found
 
 
 def encode_segment(content: bytes) -> str:

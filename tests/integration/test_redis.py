@@ -235,7 +235,10 @@ def test_wrong_url_stops_the_start_in_one_line() -> None:
     )
 
     assert result.returncode == 2
-    assert result.stderr == ("GATEWAY_REDIS_URL: must be a redis://, rediss:// or unix:// URL\n")
+    assert result.stderr == (
+        "GATEWAY_REDIS_URL: must be a redis://, rediss:// or unix:// URL,"
+        " or one with +sentinel or +cluster\n"
+    )
 
 
 async def test_nothing_is_left_on_redis(start: Start, redis: RedisServer) -> None:

@@ -424,6 +424,8 @@ class Gateway:
         assert not self.node.hub._watchers
         assert not self.node.hub._ahead
         assert not self.node.hub._filters
+        assert not self.node.hub._held_back
+        assert not self.node.hub._left_out
         assert not self.node.hub._numbers
         assert not len(self.node.presence)
         assert not self.broker.channels

@@ -12,7 +12,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, Connection
 from typing_extensions import override
 
-from ws_gateway.redis_link import Endpoint
+from ws_gateway.redis_endpoint import Endpoint
 
 Test = ParamSpec("Test")
 

@@ -41,6 +41,7 @@ allow_history_for_anonymous = true
 allow_user_limited_channels = true
 channel_regex = "^[a-z]+$"
 publication_data_format = "json_object"
+slow_reader = "drop"
 """
 NOT_BOOLEAN = {
     "history_size": 100,
@@ -50,6 +51,7 @@ NOT_BOOLEAN = {
     "allowed_delta_types": ("fossil",),
     "channel_regex": "^[a-z]+$",
     "publication_data_format": "json_object",
+    "slow_reader": "drop",
 }
 HISTORY = 'history_size = 1\nhistory_ttl = "1s"\n'
 
@@ -65,7 +67,8 @@ def test_nothing_is_allowed_by_default() -> None:
 
     assert options == ChannelOptions()
     assert {field.name for field in fields(options) if getattr(options, field.name)} == {
-        "force_recovery_mode"
+        "force_recovery_mode",
+        "slow_reader",
     }
     assert not options.history
 
@@ -123,6 +126,11 @@ def test_anything_else_is_no_duration(value: str) -> None:
         ("allowed_delta_types = [1]", "allowed_delta_types: must be a list of strings"),
         ("history_size = -1", "history_size: must be from 0 to 1000000"),
         ("history_size = 1000001", "history_size: must be from 0 to 1000000"),
+        ("slow_reader = 'wait'", "slow_reader: must be one of disconnect, drop"),
+        (
+            HISTORY + "force_positioning = true\nslow_reader = 'drop'",
+            'slow_reader: "drop" needs force_recovery or allow_recovery',
+        ),
         ("history_size = 1", "history_size: needs history_ttl"),
         ("history_ttl = '1s'", "history_ttl: needs history_size"),
         ("history_size = 1\nhistory_ttl = '0s'", "history_size: needs history_ttl"),

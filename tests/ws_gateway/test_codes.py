@@ -69,6 +69,7 @@ class TestDisconnectCode:
             3501: "bad request",
             3502: "stale",
             3503: "force disconnect",
+            3504: "connection limit",
             3505: "channel limit",
             3506: "inappropriate protocol",
             3507: "permission denied",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -81,3 +82,103 @@ def test_loggers_that_write_urls_are_quiet(name: str, capsys: pytest.CaptureFixt
     logging.getLogger(name).info("GET /?access_token=secret")
 
     assert capsys.readouterr().err == ""
+
+
+class Clock:
+    """Moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """See time.monotonic."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def written() -> io.StringIO:
+    """What was logged."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def bounded(clock: Clock, written: io.StringIO) -> Iterator[logging.Logger]:
+    """A logger that writes two lines of a kind in a minute."""
+    handler = logs.BoundedHandler(2, clock, written)
+    handler.setFormatter(logging.Formatter("%(message)s %(left_out)s", defaults={"left_out": ""}))
+    logger = logging.getLogger("bounded")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    yield logger
+    logger.removeHandler(handler)
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+    handler.close()
+
+
+def refuse(logger: logging.Logger, status: int, count: int) -> None:
+    """Log so many refusals."""
+    for _ in range(count):
+        logger.info("refused", extra={"status": status})
+
+
+def test_a_flood_of_one_kind_is_counted_and_hides_nothing_else(
+    bounded: logging.Logger, clock: Clock, written: io.StringIO
+) -> None:
+    """After a minute the next line, whichever, is preceded by how many were left out."""
+    refuse(bounded, 401, 1000)
+    refuse(bounded, 403, 1)
+    bounded.info("another")
+    clock.now = 60.0
+    refuse(bounded, 401, 3)
+
+    assert [line.strip() for line in written.getvalue().splitlines()] == [
+        *["refused"] * 3,
+        "another",
+        "lines left out 998",
+        *["refused"] * 2,
+    ]
+
+
+def test_the_count_says_of_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the same fields; and the last one comes at the end at the latest."""
+    logs.configure(lines_per_minute=1)
+    refuse(logging.getLogger("x"), 401, 3)
+    logging.getLogger().handlers[0].close()
+
+    line = json.loads(capsys.readouterr().err.splitlines()[-1])
+    wanted = ("event", "of", "status", "left_out", "level")
+    assert [line[name] for name in wanted] == ["lines left out", "refused", 401, 2, "INFO"]
+
+
+def test_tracebacks_are_bounded_alike(bounded: logging.Logger, written: io.StringIO) -> None:
+    """They are the longest of all."""
+    for number in range(5):
+        try:
+            int(f"word {number}")
+        except ValueError:
+            bounded.exception("failed")
+
+    assert written.getvalue().count("Traceback") == 2
+
+
+def test_kinds_are_bounded_too(bounded: logging.Logger, written: io.StringIO) -> None:
+    """A library that writes numbers into its events has an unbounded number of them."""
+    for number in range(1500):
+        bounded.info(f"event {number}")
+
+    assert len(written.getvalue().splitlines()) == 1002
+
+
+def test_without_a_limit_all_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """``GATEWAY_LOG_LINES_PER_MINUTE=0``."""
+    logs.configure(lines_per_minute=0)
+    refuse(logging.getLogger("x"), 401, 700)
+
+    assert len(capsys.readouterr().err.splitlines()) == 700

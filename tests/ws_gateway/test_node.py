@@ -921,3 +921,15 @@ class TestLastSeen:
         )
 
         assert await self.ask(await gateway.connect(alice)) == {"data": "mine"}
+
+
+async def test_of_several_that_came_at_once_only_as_many_stay_as_may(
+    make_gateway: Callable[..., Gateway], alice: Credentials, bob: Credentials
+) -> None:
+    """There was room for each of them when it was looked at; 3504 in the next turn."""
+    gateway = make_gateway(node_options={"connections_per_user": 1})
+    peers = [gateway.open(who) for who in (alice, alice, bob)]
+    await settle()
+
+    assert [peer.closed for peer in peers] == [None, 3504, None]
+    assert gateway.node.users.count("alice") == 1

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from redis.exceptions import RedisError, ResponseError
 
-from infra.embedded import certificate
-from infra.embedded.local_directory import LocalDirectory
-from tests.integration.embedded import free_ports
-from tests.redis_server import RedisServer
 from tests.ws_gateway.scripted_redis import ScriptedRedis, array, idle, skips_time
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.redis_link import Endpoint, Link, Patience, Timing
+from ws_gateway.redis_endpoint import Endpoint
+from ws_gateway.redis_link import Link, Patience, Timing
 
 TIMING = Timing(connect=1, reply=1, probe=2, first_retry=0.5, last_retry=4)
 PING = b"*1\r\n$4\r\nPING\r\n"
@@ -84,31 +80,6 @@ async def linked(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-class Doors(RedisServer):
-    """A Redis that can be reached over TCP, TLS and a file."""
-
-    def __init__(self, directory: Path) -> None:
-        local = LocalDirectory(str(directory))
-        certificate.ensure(local)
-        (self.tls,) = free_ports(1)
-        super().__init__(
-            directory,
-            *("--tls-port", str(self.tls), "--tls-auth-clients", "no"),
-            *("--tls-cert-file", str(local.path(certificate.SERVER))),
-            *("--tls-key-file", str(local.path(certificate.KEY))),
-            *("--tls-ca-cert-file", str(local.path(certificate.CA))),
-            *("--unixsocket", str(directory / "s"), "--bind", "127.0.0.1", "127.0.0.2"),
-        )
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Doors]:
-    """One of them, for one test."""
-    server = Doors(tmp_path).start()
-    yield server
-    server.kill()
 
 
 class TestConnecting:
@@ -407,92 +378,6 @@ class TestEnding:
                 assert not listener.losses
 
 
-class TestAddress:
-    """Where Redis is comes from a setting, with a password in it."""
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "",
-            "secret",
-            "http://:secret@host",
-            "redis://:secret@host:port",
-            "redis://:secret@host/?db=secret",
-            "redis://:secret@host/?nonsense=secret",
-            "rediss://:secret@host/?ssl_cert_reqs=secret",
-            "redis://[secret",
-        ],
-    )
-    def test_a_wrong_one_is_refused_without_repeating_it(self, url: str) -> None:
-        """Nobody wants a password in a log, and a traceback is one."""
-        with pytest.raises(ValueError, match=r"^(must be|has an option)") as refused:
-            Endpoint(url)
-
-        assert "secret" not in str(refused.value)
-        assert refused.value.__cause__ is None
-        assert refused.value.__suppress_context__
-
-    async def test_a_password_is_in_no_log(
-        self, redis: Doors, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Not where it is wrong, and not where it is right."""
-        redis.ask("CONFIG", "SET", "requirepass", "right-secret")
-        for password, news in (
-            ("wrong-secret", "redis is away: AuthenticationError"),
-            ("right-secret", "redis is connected: "),
-        ):
-            url = redis.url.replace("redis://", f"redis://:{password}@")
-
-            assert (await first_news(Endpoint(url), caplog)).startswith(news)
-            assert not [r for r in caplog.records if "secret" in f"{r.__dict__}"]
-
-    async def test_a_file_will_do(self, redis: Doors, tmp_path: Path) -> None:
-        """``unix://``."""
-        assert await answers(Endpoint(f"unix://{tmp_path}/s"))
-        assert redis.connections() == 0
-
-
-class TestTLS:
-    """``rediss://`` encrypts, and knows to whom."""
-
-    async def test_who_has_a_certificate_of_the_authority_is_believed(
-        self, redis: Doors, tmp_path: Path
-    ) -> None:
-        """By the name in the URL."""
-        authority = f"?ssl_ca_certs={tmp_path}/{certificate.CA}"
-
-        assert await answers(Endpoint(f"rediss://localhost:{redis.tls}/{authority}"))
-        assert await answers(Endpoint(f"rediss://127.0.0.1:{redis.tls}/{authority}"))
-
-    async def test_an_unknown_authority_is_not_believed(
-        self, redis: Doors, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Verification is the default."""
-        news = await first_news(Endpoint(f"rediss://localhost:{redis.tls}"), caplog)
-
-        assert news.startswith("redis is away")
-        assert "certificate verify failed" in news
-
-    async def test_a_certificate_of_another_host_is_not_believed(
-        self, redis: Doors, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """The authority alone proves little: it signs for others too."""
-        url = f"rediss://127.0.0.2:{redis.tls}/?ssl_ca_certs={tmp_path}/{certificate.CA}"
-
-        news = await first_news(Endpoint(url), caplog)
-
-        assert news.startswith("redis is away")
-        assert "IP address mismatch" in news
-
-    async def test_a_server_without_tls_is_not_spoken_to(
-        self, redis: Doors, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """The password never leaves."""
-        url = f"rediss://:secret@localhost:{redis.port}"
-
-        assert (await first_news(Endpoint(url), caplog)).startswith("redis is away")
-
-
 class TestPatience:
     """Many futures, one timer."""
 
@@ -562,40 +447,3 @@ class TestPatience:
     def test_who_asks_is_told_within_a_second(self) -> None:
         """By default, the tenth included."""
         assert Timing().reply * 1.1 <= 1
-
-
-async def answers(endpoint: Endpoint) -> bool:
-    """Tell whether a Redis is there."""
-    async with linked(endpoint, timing=Timing()) as listener:
-        await listener.change()
-        listener.link.write(PING)
-        await listener.change()
-    return listener.heard == [b"PONG"]
-
-
-async def first_news(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> str:
-    """Return what a link says first in the log, and why."""
-    caplog.clear()
-    caplog.set_level(logging.INFO)
-    news = asyncio.Event()
-    with watched(news):
-        async with linked(endpoint, timing=Timing()):
-            await news.wait()
-    record = next(r for r in caplog.records if hasattr(r, "link"))
-    return f"{record.getMessage()}: {getattr(record, 'reason', '')}"
-
-
-@contextlib.contextmanager
-def watched(news: asyncio.Event) -> Iterator[None]:
-    """Set an event when a link logs."""
-
-    def see(_record: logging.LogRecord) -> bool:
-        news.set()
-        return True
-
-    log = logging.getLogger("ws_gateway.redis_link")
-    log.addFilter(see)
-    try:
-        yield
-    finally:
-        log.removeFilter(see)

@@ -21,6 +21,7 @@ class TestUserIndex:
         index.add("alice", "3")
         assert sorted(index.connections("alice")) == ["1", "3"]
         assert len(index) == 2
+        assert [index.count(user) for user in ("alice", "bob", "carol")] == [2, 1, 0]
 
         index.remove("alice", "1")
         assert list(index.connections("alice")) == ["3"]

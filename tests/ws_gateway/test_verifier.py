@@ -927,6 +927,18 @@ class TestMemory:
             await verifier.verify(token)
         assert not verifier._verified
 
+    async def test_it_says_what_it_has_seen(self, verifier: Verifier, clock: Clock) -> None:
+        """Until the token expires, and never of one that was refused, or cannot be one."""
+        token, refused = mint(), mint(aud="other")
+        before = verifier.has_seen(token)
+        await verifier.verify(token)
+        await reason(verifier, refused)
+        after = [verifier.has_seen(each) for each in (token, refused, "\u00e9", "x" * 10_000)]
+        clock.now = NOW + 600
+
+        assert (before, after) == (False, [True, False, False, False])
+        assert not verifier.has_seen(token)
+
     async def test_refusals_are_not_remembered(self, verifier: Verifier) -> None:
         """An attacker has any number of bad tokens."""
         for number in range(10):

@@ -35,16 +35,18 @@ class Turns:
 class RecordingWriter(Writer):
     """Notes when it was found slow."""
 
-    __slots__ = ("cut", "recording")
+    __slots__ = ("cut", "recording", "spared")
 
     def __init__(self, flusher: Flusher) -> None:
         self.recording = RecordingTransport()
         super().__init__(self.recording, flusher, LIMITS)
         self.cut: list[SlowReason] = []
+        self.spared = False
 
     @override
-    def slow(self, reason: SlowReason) -> None:
+    def slow(self, reason: SlowReason) -> bool:
         self.cut.append(reason)
+        return self.spared
 
     @property
     def writes(self) -> list[bytes]:

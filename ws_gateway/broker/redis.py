@@ -35,12 +35,12 @@ from ws_gateway.broker.redis_message import (
     write_changes,
     write_publication,
 )
-from ws_gateway.broker.redis_subscriber import Subscriber
+from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.metrics import Buckets, Metrics
 from ws_gateway.protocol.messages import Publication
-from ws_gateway.redis_commands import Commands, Script
-from ws_gateway.redis_link import Endpoint, Timing
+from ws_gateway.redis_commands import Script
+from ws_gateway.redis_keys import slot_tag
 
 logger = logging.getLogger(__name__)
 
@@ -59,17 +59,19 @@ _EPOCH_TIME_DIGITS = 11  # of the milliseconds since 1970; five random ones foll
 _EPOCH = re.compile(r"[0-9a-f]{16}")
 
 
-def _script(name: str) -> Script:
+def _script(name: str, *, sharded: bool = False) -> Script:
     source = resources.files("ws_gateway.broker").joinpath(f"lua/{name}").read_text("utf-8")
+    if sharded:
+        source = source.replace("'PUBLISH'", "'SPUBLISH'")
     return Script(source, f"broker_{name.removesuffix('.lua')}")
 
 
-_PUBLISH = _script("publish.lua")
+_PUBLISH, _SHARDED_PUBLISH = _script("publish.lua"), _script("publish.lua", sharded=True)
 _HISTORY = _script("history.lua")
 
 
 class RedisBroker:
-    """Carries publications through one Redis, over two connections.
+    """Carries publications through Redis, over two connections to each of its servers.
 
     One is subscribed to the channels that have a subscriber in this process and to no other; the
     other publishes. Both are probed, and made again after a loss by themselves.
@@ -95,32 +97,23 @@ class RedisBroker:
     than any gateway would send, is counted and dropped.
 
     Args:
-        url: Of the server; see Endpoint.
+        redis: Where and how.
         metrics: Where to count.
-        timing: How patient it is.
-        jitter: Returns numbers from 0 to 1 that spread attempts to connect.
         clock: Unix time in seconds.
 
     Attributes:
         commands: The connection that publishes, for others of this process.
-
-    Raises:
-        ValueError: The URL is none.
     """
 
     def __init__(
         self,
-        url: str,
+        redis: Topology,
         *,
         metrics: Metrics,
-        timing: Timing | None = None,
-        jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        timing = timing or Timing()
-        endpoint = Endpoint(url)
         self._clock = clock
-        self._timing = timing
+        self._timing = redis.timing
         self._handler: Handler | None = None
         self._missed: MissedHandler | None = None
         self._changed: ChangesHandler | None = None
@@ -128,18 +121,14 @@ class RedisBroker:
         self._malformed = 0
         self._publish_errors = 0
         self._lag = Buckets(_LAG_BUCKETS)
-        self.commands = Commands(
-            endpoint, timing=timing, jitter=jitter, scripts=(_PUBLISH, _HISTORY)
-        )
+        self._publish_word = b"SPUBLISH" if redis.sharded else b"PUBLISH"
+        self._publish_script = _SHARDED_PUBLISH if redis.sharded else _PUBLISH
+        self._key = _sharded_channel if redis.sharded else _channel
+        self.commands = redis.commands((self._publish_script, _HISTORY))
         self._last = LastPositions(_MAX_REMEMBERED)
         self.commands.share((), self._look_back)
-        self._subscriber = Subscriber(
-            endpoint,
-            prefix=PREFIX,
-            handler=self._receive,
-            resumed=self._resumed,
-            timing=timing,
-            jitter=jitter,
+        self._subscriber = redis.subscriber(
+            key=self._key, handler=self._receive, resumed=self._resumed
         )
         self._register(metrics)
 
@@ -191,7 +180,7 @@ class RedisBroker:
         try:
             if options.history_size or options.idempotency_key:
                 return await self._append(channel, payload, options)
-            receivers = await self.commands.ask(b"PUBLISH", PREFIX + channel.encode(), payload)
+            receivers = await self.commands.ask(self._publish_word, self._key(channel), payload)
         except BrokerUnavailable:
             self._publish_errors += 1
             raise
@@ -204,9 +193,9 @@ class RedisBroker:
         seen = self._seen(channel, options.seen)
         mark = _new_mark()
         offset, epoch, receivers, suppressed = await self.commands.call(
-            _PUBLISH,
+            self._publish_script,
             keys,
-            PREFIX + channel.encode(),
+            self._key(channel),
             payload,
             b"%d" % mark,
             b"%d" % options.history_size,
@@ -227,7 +216,7 @@ class RedisBroker:
 
     async def announce(self, channel: str, changes: Sequence[Change]) -> None:
         """See Broker."""
-        await self.commands.ask(b"PUBLISH", PREFIX + channel.encode(), write_changes(changes))
+        await self.commands.ask(self._publish_word, self._key(channel), write_changes(changes))
 
     async def history(
         self,
@@ -390,16 +379,24 @@ def _pass_over(asked: asyncio.Future[object]) -> None:
         asked.exception()
 
 
+def _channel(name: str) -> bytes:
+    return PREFIX + name.encode()
+
+
+def _sharded_channel(name: str) -> bytes:
+    return PREFIX + b"{%b}" % slot_tag(name)
+
+
 def _keys(channel: str) -> tuple[bytes, bytes]:
     """Name a channel's stream and meta data; what is in braces keeps them in one Cluster slot."""
-    name = channel.encode()
+    name = slot_tag(channel)
     return PREFIX + b"s:{%b}" % name, PREFIX + b"m:{%b}" % name
 
 
 def _result_key(channel: str, idempotency_key: str) -> bytes:
     # Hashed, for a key of any length and content must not be able to name another channel's.
     digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
-    return PREFIX + f"i:{{{channel}}}:{digest}".encode()
+    return PREFIX + b"i:{%b}:%b" % (slot_tag(channel), digest.encode())
 
 
 def _milliseconds(seconds: float) -> bytes:

@@ -11,7 +11,8 @@ import hiredis
 from redis.exceptions import RedisError
 
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.redis_link import Endpoint, Link, Patience, Timing
+from ws_gateway.redis_endpoint import Endpoint
+from ws_gateway.redis_link import Link, Patience, Timing
 
 MessageHandler = Callable[[str, bytes], None]
 """Takes (name, payload); synchronous and quick, must not raise."""
@@ -24,7 +25,7 @@ _PING = hiredis.pack_command(("PING",))
 BATCH = 1000
 
 
-class _Channel:
+class Channel:
     """One channel, from the first wish for it until Redis has confirmed that it is given up.
 
     Attributes:
@@ -52,6 +53,7 @@ class _Channel:
 
     @property
     def wanted(self) -> bool:
+        """Whether it is held, or somebody waits for it."""
         return self.held or bool(self.waiters)
 
 
@@ -65,7 +67,7 @@ class Subscriber:
 
     Args:
         endpoint: Where Redis is.
-        prefix: Of every channel's name in Redis.
+        key: Makes a channel's name in Redis of its name here.
         handler: Called for every message in a live channel.
         resumed: Called with the name of a channel whose messages come again after a lost
             connection, before the first of them; synchronous and quick, must not raise.
@@ -81,7 +83,7 @@ class Subscriber:
         self,
         endpoint: Endpoint,
         *,
-        prefix: bytes,
+        key: Callable[[str], bytes],
         handler: MessageHandler,
         resumed: Callable[[str], None] = lambda _name: None,
         timing: Timing,
@@ -89,12 +91,12 @@ class Subscriber:
     ) -> None:
         self.link = Link(endpoint, self, name="subscriber", timing=timing, jitter=jitter)
         self.messages = 0
-        self._prefix = prefix
+        self._key = key
         self._handler = handler
         self._resumed = resumed
         self._patience = Patience(timing.reply)
-        self._channels: dict[bytes, _Channel] = {}
-        self._marked: dict[bytes, _Channel] = {}
+        self._channels: dict[bytes, Channel] = {}
+        self._marked: dict[bytes, Channel] = {}
         self._flushing = False
         self._unconfirmed = 0
         # What was wanted when the connection was made, and has not been confirmed on it.
@@ -132,7 +134,7 @@ class Subscriber:
 
     def subscribed(self, name: str) -> bool:
         """Whether the channel's messages are delivered now."""
-        channel = self._channels.get(self._prefix + name.encode())
+        channel = self._channels.get(self._key(name))
         return channel is not None and channel.live
 
     async def subscribe(self, name: str) -> None:
@@ -144,10 +146,10 @@ class Subscriber:
         Raises:
             BrokerUnavailable: No confirmation in time.
         """
-        key = self._prefix + name.encode()
+        key = self._key(name)
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = _Channel(key, name)
+            channel = self._channels[key] = Channel(key, name)
         elif channel.live:
             return
         loop = asyncio.get_running_loop()
@@ -164,7 +166,7 @@ class Subscriber:
 
     def unsubscribe(self, name: str) -> None:
         """Give a channel up; subscribe() calls that wait for it return, and find it gone."""
-        channel = self._channels.get(self._prefix + name.encode())
+        channel = self._channels.get(self._key(name))
         if channel is None:
             return
         channel.held = channel.live = channel.deaf = False
@@ -219,7 +221,7 @@ class Subscriber:
 
     # Commands and their confirmations
 
-    def _mark(self, channel: _Channel) -> None:
+    def _mark(self, channel: Channel) -> None:
         self._marked[channel.key] = channel
         self._schedule()
 
@@ -244,11 +246,14 @@ class Subscriber:
                 self._unconfirmed += 1
             elif not channel.unconfirmed:
                 self._settle(channel)
+        self._say(subscribe, unsubscribe)
+        self._check_complete()
+
+    def _say(self, subscribe: list[bytes], unsubscribe: list[bytes]) -> None:
         if subscribe:
             self.link.write(hiredis.pack_command((b"SUBSCRIBE", *subscribe)))  # type: ignore[arg-type]
         if unsubscribe:
             self.link.write(hiredis.pack_command((b"UNSUBSCRIBE", *unsubscribe)))  # type: ignore[arg-type]
-        self._check_complete()
 
     def _confirmed(self, key: bytes) -> None:
         channel = self._channels.get(key)
@@ -264,7 +269,7 @@ class Subscriber:
             self._schedule()
         self._check_complete()
 
-    def _settle(self, channel: _Channel) -> None:
+    def _settle(self, channel: Channel) -> None:
         """Draw the consequences: the server has what is wanted."""
         if self._missing:
             self._missing.discard(channel.key)
@@ -284,7 +289,7 @@ class Subscriber:
             channel.deaf = False
             self._resumed(channel.name)
 
-    def _forget_unless_wanted(self, channel: _Channel) -> None:
+    def _forget_unless_wanted(self, channel: Channel) -> None:
         # Never while a confirmation is to come: it belongs to this object.
         if not channel.wanted and not channel.unconfirmed and not channel.sent:
             if self._channels.get(channel.key) is channel:

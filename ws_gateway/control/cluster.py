@@ -1,4 +1,4 @@
-"""Orders to all nodes, and their answers, for as long as they are waited for."""
+"""What nodes say to each other: orders to all, their answers, and what a client said elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from itertools import count
 
 from ws_gateway.codes import ErrorCode
 from ws_gateway.control.base import Bus
-from ws_gateway.control.messages import MAX_BYTES, Answer, Order, Question, decode, encode
+from ws_gateway.control.messages import (
+    MAX_ANSWER_BYTES,
+    Answer,
+    Order,
+    Question,
+    Relayed,
+    decode,
+    encode,
+)
 from ws_gateway.exceptions import BrokerUnavailable, ReplyError
 
 logger = logging.getLogger(__name__)
@@ -20,6 +28,9 @@ _CODES: dict[int, ErrorCode] = {int(code): code for code in ErrorCode}
 
 Perform = Callable[[Order], Awaitable[bytes]]
 """Carries an order out in this process; returns its result as JSON, or raises ReplyError."""
+
+TakeRelayed = Callable[[Relayed], None]
+"""Takes what a client said on another node. Synchronous and quick, must not raise."""
 
 
 @dataclass(slots=True)
@@ -78,17 +89,20 @@ class Cluster:
         timeout: How many seconds answers are waited for.
 
     Attributes:
+        node: This one's name.
+        on_relayed: Takes commands that reached another node; None where nobody is to have any.
         malformed: Messages that were dropped, because they are none of ours.
         dropped: Orders that were dropped, because too many were at work.
         unanswered: Orders to which not all nodes answered in time.
     """
 
     def __init__(self, bus: Bus, *, node: str, perform: Perform, timeout: float) -> None:
+        self.node = node
+        self.on_relayed: TakeRelayed | None = None
         self.malformed = 0
         self.dropped = 0
         self.unanswered = 0
         self._bus = bus
-        self._node = node
         self._perform = perform
         self._timeout = timeout
         self._numbers = count(1)
@@ -97,7 +111,7 @@ class Cluster:
 
     async def start(self) -> None:
         """Begin to take orders."""
-        await self._bus.start(self._node, self._receive)
+        await self._bus.start(self.node, self._receive)
 
     async def stop(self) -> None:
         """End; what is at work is given up."""
@@ -119,7 +133,7 @@ class Cluster:
         """
         number = next(self._numbers)
         answers = self._asked[number] = Answers()
-        question = encode(Question(version=1, node=self._node, number=number, order=order))
+        question = encode(Question(version=1, node=self.node, number=number, order=order))
         try:
             answers.expected = await self._send(question)
             answers.check()
@@ -136,6 +150,16 @@ class Cluster:
         finally:
             del self._asked[number]
         return answers
+
+    async def relay(self, node: str, commands: Relayed) -> bool:
+        """Send a client's commands to another node; returns whether there is such a one.
+
+        Those that come from one node arrive in order, each once or not at all.
+
+        Raises:
+            BrokerUnavailable: It was not acknowledged.
+        """
+        return await self._bus.tell(node, encode(commands))
 
     async def _send(self, question: bytes) -> int:
         # Who does not hear himself does not hear the answers either.
@@ -155,6 +179,9 @@ class Cluster:
             if answers is not None and all(one.node != said.node for one in answers.given):
                 answers.given.append(said)
                 answers.check()
+        elif isinstance(said, Relayed):
+            if self.on_relayed is not None:
+                self.on_relayed(said)
         elif len(self._working) < _MAX_AT_WORK:
             task = asyncio.get_running_loop().create_task(self._answer(said))
             self._working.add(task)
@@ -172,14 +199,14 @@ class Cluster:
             logger.exception("order not carried out")
             code = ErrorCode.INTERNAL
         answer = Answer(
-            version=1, node=self._node, number=question.number, code=int(code), result=result
+            version=1, node=self.node, number=question.number, code=int(code), result=result
         )
         message = encode(answer)
-        if len(message) > MAX_BYTES:
+        if len(message) > MAX_ANSWER_BYTES:
             message = encode(
                 Answer(
                     version=1,
-                    node=self._node,
+                    node=self.node,
                     number=question.number,
                     code=int(ErrorCode.LIMIT_EXCEEDED),
                 )

@@ -1,4 +1,4 @@
-"""What nodes ask of each other, and how it is written: MessagePack, with the format's version.
+"""What nodes say to each other, and how it is written: MessagePack, with the format's version.
 
 Fields may be added at the end of a structure without a new version; older nodes pass over them.
 An order of a kind that a node does not know does not parse there, so that it does not answer.
@@ -11,8 +11,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-MAX_BYTES = 2**23
-"""A longer message is not one of ours."""
+MAX_BYTES = 2**25
+"""A longer message is not one of ours: a client's commands have 16 MiB at most."""
+
+MAX_ANSWER_BYTES = 2**23
+"""Of an answer; every node sends one, and Redis cuts who is too far behind."""
 
 
 # What is out of bounds does not parse: halfway through an order it would be worse.
@@ -167,13 +170,31 @@ class Answer(Struct, frozen=True, array_like=True, tag="answer", gc=False):
     result: bytes = b""
 
 
+class Relayed(Struct, frozen=True, array_like=True, tag="relayed", gc=False):
+    """Commands of a client whose connection is on this node, and that reached another one.
+
+    Attributes:
+        version: Of this format.
+        session: Which connection. Whoever knows it can speak for the client.
+        data: The commands, as one message of a WebSocket would have them.
+        binary: They are Protobuf.
+        origin: Where they came from; None for a program that names none.
+    """
+
+    version: Literal[1]
+    session: str
+    data: bytes
+    binary: bool
+    origin: str | None
+
+
 encode = msgspec.msgpack.Encoder().encode
 """Writes a message."""
 
-_decode = msgspec.msgpack.Decoder(Question | Answer).decode
+_decode = msgspec.msgpack.Decoder(Question | Answer | Relayed).decode
 
 
-def decode(message: bytes) -> Question | Answer:
+def decode(message: bytes) -> Question | Answer | Relayed:
     """Read a message.
 
     Raises:
@@ -181,5 +202,5 @@ def decode(message: bytes) -> Question | Answer:
     """
     if len(message) > MAX_BYTES:
         raise ValueError("too long")
-    said: Question | Answer = _decode(message)
+    said: Question | Answer | Relayed = _decode(message)
     return said

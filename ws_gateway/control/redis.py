@@ -9,56 +9,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Callable
 
-from ws_gateway.broker.redis_subscriber import Subscriber
+from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.control.base import Receiver
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.redis_commands import Commands
-from ws_gateway.redis_link import Endpoint, Timing
+from ws_gateway.redis_commands import Requests
 
 logger = logging.getLogger(__name__)
 
 PREFIX = b"drawbridge:1:control:"
 """Of every channel's name; the 1 is the version of names."""
 
+# In a cluster all are in one slot, so that one server has them.
+_SHARDED_PREFIX = b"drawbridge:1:{control}:"
 _ALL = "all"
 _NODE = "node:"
 _RETRY_SECONDS = 0.2
 
 
 class RedisBus:
-    """Carries control messages through one Redis; who may write there is for its ACL to say.
+    """Carries control messages through Redis; who may write there is for its ACL to say.
 
     Args:
-        url: Of the server; see Endpoint.
+        redis: Where and how.
         commands: The connection that publishes; the broker's.
-        timing: How patient it is.
-        jitter: See Link.
-
-    Raises:
-        ValueError: The URL is none.
     """
 
-    def __init__(
-        self,
-        url: str,
-        commands: Commands,
-        *,
-        timing: Timing | None = None,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, redis: Topology, commands: Requests) -> None:
         self._commands = commands
+        self._publish_word = b"SPUBLISH" if redis.sharded else b"PUBLISH"
+        self._key = _sharded_channel if redis.sharded else _channel
         self._names: tuple[str, ...] = ()
         self._receiver: Receiver | None = None
-        self._subscriber = Subscriber(
-            Endpoint(url),
-            prefix=PREFIX,
-            handler=self._receive,
-            timing=timing or Timing(),
-            jitter=jitter,
-        )
+        self._subscriber = redis.subscriber(key=self._key, handler=self._receive, everywhere=False)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, node: str, receiver: Receiver) -> None:
@@ -95,7 +78,7 @@ class RedisBus:
         return await self._publish(_NODE + node, message) > 0
 
     async def _publish(self, name: str, message: bytes) -> int:
-        return int(await self._commands.request(b"PUBLISH", PREFIX + name.encode(), message))
+        return int(await self._commands.request(self._publish_word, self._key(name), message))
 
     async def _subscribe(self, name: str) -> None:
         # Once it has been confirmed, the subscriber keeps it through any loss by itself.
@@ -114,3 +97,11 @@ class RedisBus:
         except Exception:
             # One that fails must not take the connection with it.
             logger.exception("control message not taken")
+
+
+def _channel(name: str) -> bytes:
+    return PREFIX + name.encode()
+
+
+def _sharded_channel(name: str) -> bytes:
+    return _SHARDED_PREFIX + name.encode()

@@ -29,7 +29,8 @@ from msgspec import Raw
 from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.presence.base import Stats
 from ws_gateway.protocol.messages import ABSENT, ClientInfo
-from ws_gateway.redis_commands import Commands, Script, ScriptUnknown
+from ws_gateway.redis_commands import Requests, Script, ScriptUnknown
+from ws_gateway.redis_keys import slot_tag
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class RedisPresence:
 
     def __init__(
         self,
-        commands: Commands,
+        commands: Requests,
         *,
         ttl: float = 60,
         users: int = 0,
@@ -143,6 +144,8 @@ class RedisPresence:
 
     def hand_over(self, channel: str) -> None:
         """See Presence."""
+        if not self._may_tell:
+            return
         clients = self._untold.pop(channel, None)
         if not clients:
             return
@@ -201,6 +204,12 @@ class RedisPresence:
 
     # What Redis is to be told
 
+    @property
+    def _may_tell(self) -> bool:
+        # Entries that come before their node's first sign are a dead node's. In a cluster they
+        # could overtake it: it is on another server.
+        return self._begun or self._commands.one_order
+
     def _mark(self, channel: str, client: str) -> None:
         # Without a connection there is nothing to remember: everything is said on the next one.
         if self._commands.link.connected:
@@ -242,7 +251,10 @@ class RedisPresence:
                 if loop.time() >= self._beat_at:
                     await self._beat()
                 while self._untold or self._unsaved:
-                    await self._tell()
+                    if self._may_tell:
+                        await self._tell()
+                    else:
+                        await self._beat()
                 if self._former:
                     await self._commands.request(b"ZREM", _NODES, *self._former)
                     self._former.clear()
@@ -387,7 +399,7 @@ def _new_node() -> bytes:
 
 def _keys(channel: str) -> tuple[bytes, bytes, bytes]:
     """Name a channel's keys; what is in braces keeps them in one Cluster slot."""
-    name = channel.encode()
+    name = slot_tag(channel)
     return PREFIX + b"e:{%b}" % name, PREFIX + b"u:{%b}" % name, PREFIX + b"n:{%b}" % name
 
 

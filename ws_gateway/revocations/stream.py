@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from ws_gateway.exceptions import LogUnreadable
-from ws_gateway.redis_link import Endpoint
+from ws_gateway.redis_endpoint import Endpoint
 from ws_gateway.revocations.deny_set import Revocation, parse
 from ws_gateway.revocations.log import RevocationLog
 

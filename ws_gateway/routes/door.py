@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from fastapi import HTTPException
 from starlette.requests import HTTPConnection
 
-from ws_gateway.admission import UnauthenticatedSockets
+from ws_gateway.admission import Pace, UnauthenticatedSockets, retry_after
 from ws_gateway.bearer import Admission, OAuth2WebSocketPasswordBearer, Source
 from ws_gateway.connection import Connection, DeflatingConnection
 from ws_gateway.exceptions import HandshakeRejected
+from ws_gateway.handshake import Offer
 from ws_gateway.node import Node
 from ws_gateway.protocol.codec import Codec
 from ws_gateway.routes.handshake_clock import elapsed
 from ws_gateway.transport import Transport
 
-RETRY = {"Retry-After": "5"}
+RETRY_SECONDS = 5
+REFUSALS = ("not_ready", "full", "pace", "user", "address", "unauthenticated")
+"""Why the door keeps out whom the token would let in."""
 
 
-def make_bearer(*, query_token: bool) -> OAuth2WebSocketPasswordBearer:
+def make_bearer(
+    *, query_token: bool, gate: Callable[[Offer], None] | None = None
+) -> OAuth2WebSocketPasswordBearer:
     """Make the dependency that reads a handshake's credential, if there is one.
 
     Args:
         query_token: Accept ``?access_token=``.
+        gate: See there.
     """
     return OAuth2WebSocketPasswordBearer(
         tokenUrl="/token",
         scopes={"connect": "open a connection"},
         auto_error=False,
         query_token=query_token,
+        gate=gate,
     )
 
 
@@ -90,14 +98,46 @@ class Door:
         node: Where connections live.
         unauthenticated: Bounds those that bring no credential.
         connection_limit: How many connections the node may have.
+        pace: How fast they may come; any if None.
+        has_seen: Says whether a token was good here before.
+
+    Attributes:
+        refused: How many were kept out, by reason.
     """
 
     def __init__(
-        self, node: Node, unauthenticated: UnauthenticatedSockets, *, connection_limit: int
+        self,
+        node: Node,
+        unauthenticated: UnauthenticatedSockets,
+        *,
+        connection_limit: int,
+        pace: Pace | None = None,
+        has_seen: Callable[[str], bool] = lambda _token: False,
     ) -> None:
         self.node = node
+        self.refused: Counter[tuple[str]] = Counter({(reason,): 0 for reason in REFUSALS})
         self._connection_limit = connection_limit
+        self._pace = pace
+        self._has_seen = has_seen
         self._unauthenticated = unauthenticated
+
+    def gate(self, offer: Offer) -> None:
+        """Keep out who comes in a crowd, before his token is looked at; see the bearer.
+
+        Whether a client will resume its subscriptions it only says once it is inside. What can be
+        known here is whether this process has seen its credential before.
+
+        Raises:
+            HandshakeRejected: 503.
+        """
+        if self._pace is None:
+            return
+        token = offer.token
+        try:
+            self._pace.check(seen=lambda: token is not None and self._has_seen(token))
+        except HandshakeRejected:
+            self.refused["pace",] += 1
+            raise
 
     @contextlib.contextmanager
     def enter(self, connection: HTTPConnection, admission: Admission) -> Iterator[Entry]:
@@ -107,26 +147,37 @@ class Door:
             HTTPException: 403 where guests are not allowed, 429 and 503 where there are too many,
                 503 where none may come now.
         """
+        address = _address(connection)
         if not self.node.ready:
-            raise HTTPException(503, "not ready, or going away", RETRY)
+            raise self._refusal("not_ready", 503, "not ready, or going away")
         if self.node.connections >= self._connection_limit:
-            raise HTTPException(503, "too many connections", RETRY)
+            raise self._refusal("full", 503, "too many connections")
+        if self.node.addresses.full(address):
+            raise self._refusal("address", 429, "too many connections")
         credentials = admission.credentials
         release = None
         if credentials is not None and not credentials.user and not self.node.guests:
             raise HTTPException(403, "guests are not allowed")
         if credentials is None:
-            address = _address(connection)
             try:
                 self._unauthenticated.admit(address)
             except HandshakeRejected as error:
+                self.refused["unauthenticated",] += 1
                 raise HTTPException(error.status, error.detail, error.headers) from error
             release = partial(self._unauthenticated.release, address)
+        elif not self.node.has_room_for(credentials.user):
+            raise self._refusal("user", 429, "too many connections of this user")
+        if self._pace is not None:
+            self._pace.take()
         entry = Entry(self.node, connection, admission, release)
         try:
             yield entry
         finally:
             entry.leave()
+
+    def _refusal(self, reason: str, status: int, detail: str) -> HTTPException:
+        self.refused[reason,] += 1
+        return HTTPException(status, detail, retry_after(RETRY_SECONDS))
 
 
 def _address(connection: HTTPConnection) -> str:

@@ -22,7 +22,7 @@ def create_router(*, door: Door, emulation: Emulation, query_token: bool) -> API
         query_token: Accept ``?access_token=``.
     """
     router = APIRouter(include_in_schema=False)
-    bearer = make_bearer(query_token=query_token)
+    bearer = make_bearer(query_token=query_token, gate=door.gate)
 
     @router.post(PATH, dependencies=[Depends(bearer)])
     async def connect(request: Request) -> Response:

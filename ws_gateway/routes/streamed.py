@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from ws_gateway.admission import retry_after
 from ws_gateway.bearer import Admission, Source
 from ws_gateway.exceptions import Disconnect
 from ws_gateway.fallbacks.emulation import Emulation
@@ -18,7 +19,7 @@ from ws_gateway.fallbacks.response_transport import ResponseTransport
 from ws_gateway.handshake import page_of
 from ws_gateway.protocol.codec import JSON, PROTOBUF, Codec
 from ws_gateway.protocol.messages import ConnectRequest
-from ws_gateway.routes.door import RETRY, Door
+from ws_gateway.routes.door import RETRY_SECONDS, Door
 
 _KEPT_MESSAGES = 4  # of the largest kind, for a connection that does not keep up
 
@@ -86,7 +87,7 @@ class StreamedConnection(Response):
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._emulation.ready:
-            raise HTTPException(503, "other gateways are out of reach", RETRY)
+            raise HTTPException(503, "other gateways are out of reach", retry_after(RETRY_SECONDS))
         node, sessions = self._door.node, self._emulation.sessions
         admission = _with_usable_cookie(self._request)
         with self._door.enter(self._request, admission) as entry:

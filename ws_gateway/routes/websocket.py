@@ -29,7 +29,7 @@ def add_routes(router: APIRouter, *, door: Door, query_token: bool, deflate: boo
         query_token: Accept ``?access_token=``.
         deflate: Agree to compressed messages.
     """
-    bearer = make_bearer(query_token=query_token)
+    bearer = make_bearer(query_token=query_token, gate=door.gate)
 
     @router.websocket(PATH, dependencies=[Depends(bearer)])
     async def connect(websocket: WebSocket) -> None:

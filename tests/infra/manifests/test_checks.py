@@ -170,6 +170,10 @@ SPOILT: list[tuple[Check, Spoil]] = [
         ),
     ),
     (
+        checks.policies_are_the_picture,
+        lambda b: b.get("StatefulSet", "redis")["spec"].update(replicas=3),
+    ),
+    (
         checks.everything_is_in_one_namespace,
         lambda b: b.get("Service", "redis")["metadata"].update(namespace="default"),
     ),

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
 from ws_gateway.broker.redis import RedisBroker
+from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.metrics import Metrics
 from ws_gateway.redis_link import Timing
 
@@ -128,6 +130,23 @@ def redis_server(shared_redis: RedisServer) -> Iterator[RedisServer]:
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """One that runs from test to test."""
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.kill()
+
+
+@pytest.fixture
+def redis_cluster(shared_cluster: RedisCluster) -> Iterator[RedisCluster]:
+    """A cluster that nothing is left on."""
+    yield shared_cluster
+    shared_cluster.flush()
+
+
 @pytest.fixture
 def mortal_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis that the test may kill."""
@@ -147,5 +166,6 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[Proxy]:
 
 def make_broker(url: str, metrics: Metrics | None = None, **options: Any) -> RedisBroker:  # noqa: ANN401
     """Make a broker as a gateway does, but that it waits for nothing long."""
-    options.setdefault("timing", HASTY)
-    return RedisBroker(url, metrics=metrics or Metrics(CollectorRegistry(), "test"), **options)
+    others = {name: options.pop(name) for name in ("jitter",) if name in options}
+    redis = Topology(url, timing=options.pop("timing", HASTY), **others)
+    return RedisBroker(redis, metrics=metrics or Metrics(CollectorRegistry(), "test"), **options)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from tests.ws_gateway.broker.conftest import Proxy, make_broker
+from tests.ws_gateway.broker.conftest import Proxy, make_broker, until
 from ws_gateway.broker.base import (
     POSITION_ONLY,
     Broker,
@@ -38,6 +38,9 @@ def _behind_a_proxy(request: pytest.FixtureRequest, delay: float, *, split: bool
 BROKERS: dict[str, Callable[[pytest.FixtureRequest], Broker]] = {
     "memory": lambda _request: MemoryBroker(),
     "redis": lambda request: make_broker(request.getfixturevalue("redis_server").url),
+    "redis-cluster": lambda request: make_broker(
+        request.getfixturevalue("redis_cluster").url, timing=Timing()
+    ),
     "redis-delayed": lambda request: _behind_a_proxy(request, 0.003, split=False),
     "redis-in-pieces": lambda request: _behind_a_proxy(request, 0, split=True),
 }
@@ -94,6 +97,7 @@ async def received(broker: Broker, links: list[Link | None]) -> AsyncIterator[Re
         links.append(link)
 
     await broker.start(handle)
+    await until(broker.ready)
     yield deliveries
     await broker.stop()
 

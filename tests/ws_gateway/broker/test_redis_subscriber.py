@@ -13,7 +13,8 @@ from tests.ws_gateway.broker.conftest import HASTY, Proxy, until
 from tests.ws_gateway.scripted_redis import Caller, ScriptedRedis, array, idle, skips_time
 from ws_gateway.broker.redis_subscriber import BATCH, Subscriber
 from ws_gateway.exceptions import BrokerUnavailable
-from ws_gateway.redis_link import Endpoint, Timing
+from ws_gateway.redis_endpoint import Endpoint
+from ws_gateway.redis_link import Timing
 
 TIMING = Timing(connect=1, reply=1, probe=2, first_retry=0.5, last_retry=4)
 
@@ -31,7 +32,7 @@ class Process:
         self.resumed: list[str] = []
         self.subscriber = Subscriber(
             endpoint,
-            prefix=b"p:",
+            key=lambda name: b"p:" + name.encode(),
             handler=self._take,
             resumed=self.resumed.append,
             timing=timing,

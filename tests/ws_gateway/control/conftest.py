@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from tests.redis_server import RedisServer
 from tests.ws_gateway.broker.conftest import HASTY, until
 from ws_gateway.broker.redis import RedisBroker
+from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.control.base import Bus
 from ws_gateway.control.memory import MemoryBus
 from ws_gateway.control.redis import RedisBus
@@ -48,9 +49,10 @@ async def make_redis(server: RedisServer) -> AsyncIterator[Make]:
     buses: list[RedisBus] = []
 
     def make(name: str) -> Heard:
-        broker = RedisBroker(server.url, metrics=Metrics(CollectorRegistry(), "test"), timing=HASTY)
+        redis = Topology(server.url, timing=HASTY)
+        broker = RedisBroker(redis, metrics=Metrics(CollectorRegistry(), "test"))
         brokers.append(broker)
-        buses.append(RedisBus(server.url, broker.commands, timing=HASTY))
+        buses.append(RedisBus(redis, broker.commands))
         return Heard(name, _WithBroker(buses[-1], broker))
 
     yield make

@@ -13,11 +13,12 @@ from ws_gateway.control import cluster as module
 from ws_gateway.control.cluster import Cluster
 from ws_gateway.control.memory import MemoryBus
 from ws_gateway.control.messages import (
-    MAX_BYTES,
+    MAX_ANSWER_BYTES,
     Answer,
     DescribeNode,
     Order,
     Question,
+    Relayed,
     decode,
     encode,
 )
@@ -214,7 +215,7 @@ async def test_too_many_orders_at_once_are_dropped(monkeypatch: pytest.MonkeyPat
 async def test_an_answer_that_is_too_long_is_an_error() -> None:
     """106, as the asker would drop it."""
     wire = Wire()
-    cluster = await wire.node("a", says(b"x" * (MAX_BYTES + 1)))
+    cluster = await wire.node("a", says(b"x" * (MAX_ANSWER_BYTES + 1)))
 
     with pytest.raises(ReplyError, match="106"):
         (await cluster.ask(ORDER)).require()
@@ -235,3 +236,31 @@ async def test_an_answer_that_cannot_be_sent_harms_nobody(
     monkeypatch.setattr(wire.buses["a"], "tell", fail)
 
     assert not (await cluster.ask(ORDER)).given
+
+
+async def test_what_a_client_said_elsewhere_reaches_its_node_in_order() -> None:
+    """And no other; a node that is not there is told."""
+    wire = Wire()
+    here = await wire.node("a", says(b"1"))
+    there = await wire.node("b", says(b"1"))
+    taken: list[Relayed] = []
+    there.on_relayed = taken.append
+    said = [
+        Relayed(version=1, session="s", data=b"%d" % number, binary=True, origin=None)
+        for number in range(3)
+    ]
+
+    assert [await here.relay("b", one) for one in said] == [True] * 3
+    assert not await here.relay("c", said[0])
+    assert taken == said
+
+
+async def test_a_node_without_such_clients_passes_over_what_they_say() -> None:
+    """Another may have the fallbacks switched on."""
+    wire = Wire()
+    alone = await wire.node("a", says(b"1"))
+
+    assert await alone.relay(
+        "a", Relayed(version=1, session="s", data=b"", binary=False, origin=None)
+    )
+    assert alone.malformed == 0

@@ -16,6 +16,7 @@ from ws_gateway.control.messages import (
     Order,
     Question,
     Refresh,
+    Relayed,
     ShowConnection,
     Subscribe,
     Target,
@@ -63,6 +64,15 @@ def test_an_answer_is_read_as_it_was_written() -> None:
         assert decode(encode(answer)) == answer
 
 
+@pytest.mark.parametrize("origin", [None, "https://app.example.com"])
+def test_what_a_client_said_is_read_as_it_was_written(origin: str | None) -> None:
+    """Bytes, and as long as any message of a client may be."""
+    for data in (b"\x00{}\xff", bytes(2**24)):
+        said = Relayed(version=1, session="s", data=data, binary=True, origin=origin)
+
+        assert decode(encode(said)) == said
+
+
 def test_a_field_more_is_passed_over() -> None:
     """A newer gateway may say more than an older one knows."""
     newer = msgspec.msgpack.encode(["ask", 1, "n", 5, ["connection", "c", "new"], "new"])
@@ -82,6 +92,7 @@ def test_a_field_more_is_passed_over() -> None:
         msgspec.msgpack.encode(["ask", 1, "n", 5, ["explode"]]),
         msgspec.msgpack.encode(["ask", 1, "n", "5", ["node"]]),
         msgspec.msgpack.encode(["ask", 1, "n"]),
+        msgspec.msgpack.encode(["relayed", 2, "s", b"", False, None]),
         msgspec.msgpack.encode(["tell", 1, "n", 5, ["node"]]),
         msgspec.msgpack.encode({"ask": 1}),
         b"\x91" * 100_000,
@@ -101,7 +112,7 @@ def test_a_field_more_is_passed_over() -> None:
             )
         ),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 def test_what_is_none_of_ours_is_refused(message: bytes) -> None:
     """Another version, an unknown order, a wrong type or number, too few fields, too much."""

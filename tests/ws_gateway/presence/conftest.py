@@ -21,7 +21,8 @@ from tests.ws_gateway.broker.conftest import (
 from ws_gateway.presence.redis import RedisPresence
 from ws_gateway.protocol.messages import ClientInfo
 from ws_gateway.redis_commands import Commands
-from ws_gateway.redis_link import Endpoint, Timing
+from ws_gateway.redis_endpoint import Endpoint
+from ws_gateway.redis_link import Timing
 
 __all__ = ["mortal_redis", "proxy", "redis_server", "shared_redis"]
 

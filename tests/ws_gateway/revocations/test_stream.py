@@ -11,7 +11,7 @@ import pytest
 
 from tests.redis_server import RedisServer
 from tests.ws_gateway.revocations.conftest import LATER, STALE_SECONDS, Clock, entry, until
-from ws_gateway.redis_link import Endpoint
+from ws_gateway.redis_endpoint import Endpoint
 from ws_gateway.revocations import stream
 from ws_gateway.revocations.deny_set import Revocation
 from ws_gateway.revocations.follower import Follower
