@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             events = uvloop.run(run(given, directory))
         except Exception as failed:  # noqa: BLE001 - whatever it is, it is not a verdict
-            print(f"seed {seed}: the run failed: {failed!r}")
+            print(f"seed {seed}: the run failed: {_causes(failed)}")
             return EXIT_FAILED
         verdict = check(events)
         figures += measure(events)
@@ -62,6 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(table(figures)))
     _print_counts(totals, f"all {options.seeds} seeds")
     return status
+
+
+def _causes(failed: BaseException) -> str:
+    """Write what a task group wraps: which fault it was is in there."""
+    if isinstance(failed, BaseExceptionGroup):
+        return "; ".join(map(_causes, failed.exceptions))
+    return repr(failed)
 
 
 def _report(events: Sequence[Event], verdict: Verdict) -> int:

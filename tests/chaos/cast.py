@@ -23,7 +23,7 @@ CHANNELS = [
     *(f"kept:{number}" for number in range(KEPT_CHANNELS)),
     *(f"short:{number}" for number in range(SHORT_CHANNELS)),
 ]
-_START_SECONDS = 900
+_START_SECONDS = 120
 _QUIT_SECONDS = 60
 _PYTHON_SDK_EVERY = 8
 _ROUGH_EVERY = 3

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from math import inf
 
-from tests.chaos.history import Event, Fault, Lag, Unready
+from tests.chaos.history import Begun, Event, Fault, Lag, Unready
 from tests.chaos.schedule import LOSES_DATA, Kind, touches_redis
 from tests.chaos.spans import Spans
 
@@ -32,13 +33,19 @@ class Circumstances:
 
     def __init__(self, events: Iterable[Event]) -> None:
         faults, lags, unready = [], [], []
+        begun: dict[tuple[float, str], Begun] = {}
         for event in events:
-            if isinstance(event, Fault):
+            if isinstance(event, Begun):
+                begun[event.at, event.kind] = event
+            elif isinstance(event, Fault):
+                begun.pop((event.at, event.kind), None)
                 faults.append(event)
             elif isinstance(event, Lag):
                 lags.append(event)
             elif isinstance(event, Unready):
                 unready.append(event)
+        # What the run's end came before still explains what was seen.
+        faults += [Fault(at, inf, inf, kind) for at, kind in begun]
         self.data_lost_at = sorted(fault.ended for fault in faults if fault.kind in LOSES_DATA)
         self._data_lost = [(fault.at, fault.ended) for fault in faults if fault.kind in LOSES_DATA]
         self.redis_away = Spans(
@@ -84,5 +91,5 @@ def _unready(events: Iterable[Unready], *reasons: str) -> list[tuple[float, floa
             since.setdefault(event.gateway, event.at - 1)
         elif event.gateway in since:
             spans.append((since.pop(event.gateway), event.at + SLACK_SECONDS))
-    spans += [(begin, float("inf")) for begin in since.values()]
+    spans += [(begin, inf) for begin in since.values()]
     return spans

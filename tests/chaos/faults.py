@@ -18,7 +18,7 @@ from jose import jwt
 from redis.exceptions import RedisError
 
 from auth_service import rotation
-from tests.chaos.history import Event, Fault, Revoked, SlowCut
+from tests.chaos.history import Begun, Event, Fault, Revoked, SlowCut
 from tests.chaos.proxy import Weather
 from tests.chaos.schedule import Kind, Planned
 from tests.chaos.tokens import CLIENT, PASSWORD
@@ -27,7 +27,7 @@ from ws_gateway.revocations.stream import KEY as REVOCATIONS
 
 _POLL_SECONDS = 0.05
 _DOWN_SECONDS = 0.5
-_HEAL_SECONDS = 180
+_HEAL_SECONDS = 60
 _FLOOD_SECONDS = 5.0
 _SLOW_CODE = 'gateway_disconnects_total{code="3008"}'
 _MOST_CUT_BYTES = 6_000
@@ -94,8 +94,15 @@ class Faults:
         self._began = 0.0
 
     async def inject(self, planned: Planned) -> None:
-        """Do one, and note it when everything is well again."""
-        self._note(await self._inject(planned))
+        """Do one; note its beginning, and all of it when everything is well again.
+
+        Raises:
+            RuntimeError: It could not be injected, taken back or healed; the text names it.
+        """
+        try:
+            self._note(await self._inject(planned))
+        except Exception as failed:
+            raise RuntimeError(f"{planned}: {failed!r}") from failed
 
     async def _inject(self, planned: Planned) -> Fault:
         lock = self._part(planned)
@@ -113,6 +120,7 @@ class Faults:
 
     async def _time(self, planned: Planned) -> Fault:
         began = time.monotonic()
+        self._note(Begun(began, planned.kind.value))
         target = await self._kinds[planned.kind](planned)
         ended = time.monotonic()
         await self.healed()

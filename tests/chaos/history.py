@@ -154,6 +154,12 @@ class Fault(_Event, frozen=True, tag="fault"):
     target: str = ""
 
 
+class Begun(_Event, frozen=True, tag="begun"):
+    """A fault begins; what never becomes a ``Fault`` was not healed before the run ended."""
+
+    kind: str
+
+
 class Unready(_Event, frozen=True, tag="unready"):
     """A gateway does not want connections, for these reasons; none: it does again."""
 
@@ -188,6 +194,7 @@ Event: TypeAlias = (
     | Lag
     | Revoked
     | Kept
+    | Begun
     | Fault
     | Unready
     | SlowCut

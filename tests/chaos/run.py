@@ -16,10 +16,10 @@ from tests.chaos.observer import Audit, watch_gateways
 from tests.chaos.schedule import Kind, plan
 from tests.chaos.world import World
 
-_LAST_WORDS_SECONDS = 180
+_LAST_WORDS_SECONDS = 60
 # Silent channels are compared every five seconds here; the rest is a busy machine's.
 _QUIET_SECONDS = 12
-_FAULT_SECONDS = 300
+_FAULT_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

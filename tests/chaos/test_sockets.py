@@ -9,6 +9,7 @@ from tests.chaos.history import (
     CUT,
     LEFT,
     Answered,
+    Begun,
     Closed,
     Connected,
     Drained,
@@ -164,3 +165,18 @@ def test_nobody_is_told_of_a_gap_that_there_is_not(event: Event) -> None:
     """A Redis that comes back with its data."""
     assert rules(event, fault(Kind.REDIS_RESTART, 5, 9)) == ["told without cause"]
     assert rules(event, fault(Kind.REDIS_EMPTY, 5, 9)) == []
+
+
+def test_a_fault_that_the_run_did_not_outlast_explains_what_followed() -> None:
+    """Faults are noted whole once they are healed; a run that fails has some that never were."""
+    cut = Closed(5.0, "one", CUT)
+
+    assert rules(cut) == ["close"]
+    assert rules(Begun(4.0, Kind.GATEWAY_KILL), cut) == []
+
+
+def test_a_fault_that_ended_explains_nothing_later() -> None:
+    """Its beginning alone would go on for ever."""
+    begun, whole = Begun(4.0, Kind.GATEWAY_KILL), fault(Kind.GATEWAY_KILL, 4.0, 5.0)
+
+    assert rules(begun, whole, Closed(30.0, "one", CUT)) == ["close"]

@@ -29,8 +29,8 @@ from tests.chaos.tokens import CLIENT, PASSWORD
 from tests.integration.embedded import free_ports
 from tests.redis_server import RedisServer
 
-START_SECONDS = 900
-STOP_SECONDS = 20
+START_SECONDS = 60
+STOP_SECONDS = 60
 _POLL_SECONDS = 0.05
 _REPLY_SECONDS = 5.0
 _OK = 200
@@ -127,9 +127,12 @@ class Program:
             TimeoutError: It has not.
         """
         assert self.process is not None
-        async with asyncio.timeout(seconds):
-            while self.process.poll() is None:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(_POLL_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                while self.process.poll() is None:  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise TimeoutError(f"{self.name} has not ended: {self._last_words()}") from None
         return self.process.returncode
 
     async def conditions(self) -> dict[str, bool] | None:
