@@ -1,6 +1,7 @@
 """``python -m tests.chaos``: shakes the stack, and says whether it kept its promises.
 
-``--check`` judges the histories of an earlier run.
+``--check`` judges the histories of an earlier run; ``--planted`` gives gateways a bug that is to be
+found.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
+from tests.chaos import planted
 from tests.chaos.checker import check
 from tests.chaos.figures import Figure, measure, table
 from tests.chaos.history import Event, read
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             clients=options.clients,
             rate=options.rate,
             previous=options.previous,
+            **_planted(options.planted),
         )
         print(f"seed {seed}, {options.minutes} min, {options.clients} clients: {directory}")
         try:
@@ -62,6 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(table(figures)))
     _print_counts(totals, f"all {options.seeds} seeds")
     return status
+
+
+def _planted(bug: str) -> dict[str, Any]:
+    """Return what has gateways run with a bug; empty: without."""
+    if not bug:
+        return {}
+    return {
+        "runner": planted.__name__,
+        "settings": {planted.VARIABLE: bug},
+        "kinds": planted.CAUSES[bug],
+    }
 
 
 def _causes(failed: BaseException) -> str:
@@ -99,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--rate", type=float, default=210, help="attempts to publish a second")
     parser.add_argument("--previous", type=Path, help="a checkout of an earlier version")
+    parser.add_argument(
+        "--planted", choices=planted.BUGS, default="", help="a bug that gateways are given"
+    )
     parser.add_argument("--check", type=Path, help="judge what is in this directory")
     return parser
 

@@ -27,5 +27,13 @@ def check(events: Sequence[Event]) -> Verdict:
     verdict.counts["closes"] = sum(isinstance(event, Closed) for event in events)
     times = [event.at for event in events if isinstance(event, Sent)]
     if times:
-        verdict.counts["seconds of publishing"] = round(times[-1] - times[0])
+        begin, end = times[0], times[-1]
+        verdict.counts["seconds of publishing"] = round(end - begin)
+        # What is excused is not judged: a starved machine must not pass for a proof.
+        for what, spans in (
+            ("lateness", circumstances.standstill),
+            ("cuts", circumstances.cut),
+            ("an unread log", circumstances.redis_away),
+        ):
+            verdict.counts[f"seconds that excuse {what}"] = round(spans.covered(begin, end))
     return verdict

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.chaos import hurried
+from tests.chaos.schedule import Kind
 from ws_gateway.broker import redis as redis_broker, redis_message
 from ws_gateway.broker.base import Link, Position
 from ws_gateway.eviction import Eviction
@@ -113,6 +114,18 @@ BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (dropped, twice, swapped, revoked_late, tail_unseen, closed_without_a_code)
 }
+
+
+_QUIET = (Kind.NGINX_RELOAD, Kind.KEY_ROTATION)
+CAUSES: dict[str, tuple[Kind, ...]] = {
+    dropped.__name__: _QUIET,
+    twice.__name__: _QUIET,
+    swapped.__name__: _QUIET,
+    revoked_late.__name__: (Kind.REVOKE_TOKEN, Kind.REVOKE_SESSION),
+    tail_unseen.__name__: (Kind.REDIS_TAIL,),
+    closed_without_a_code.__name__: (Kind.GATEWAY_TERM,),
+}
+"""The faults that give each bug its occasion, and excuse it as little as possible."""
 
 
 def main() -> None:

@@ -85,6 +85,11 @@ class RawClient:
         self._position: tuple[str, int] | None = None
         self._again: asyncio.Task[None] | None = None
 
+    @property
+    def position(self) -> tuple[str, int] | None:
+        """Epoch and offset of the last that it has; None before the first subscription."""
+        return self._position
+
     # Coming and going
 
     async def run(self) -> None:
@@ -213,10 +218,11 @@ class RawClient:
         self._note(
             Subscribed(time.monotonic(), self.name, self.channel, epoch, offset, asked, recovered)
         )
+        # Before what was missed, which moves it on: the offset is that of the question then.
+        self._position = epoch, offset
         publications = result.get("publications", ()) if recovered else ()
         for publication in publications:
             self._receive(publication)
-        self._position = epoch, offset
         self.subscribed = True
 
     def _pushed(self, push: dict[str, Any]) -> None:

@@ -32,6 +32,10 @@ class Spans:
         at = bisect_right(self._begins, end) - 1
         return at >= 0 and self._spans[at][1] >= begin
 
+    def covered(self, begin: float, end: float) -> float:
+        """Return how much of this stretch is within them."""
+        return sum(max(0.0, min(last, end) - max(first, begin)) for first, last in self._spans)
+
     def longest_gap(self, begin: float, end: float) -> float:
         """Return the longest time without one, from ``begin`` to ``end``."""
         longest, clear = 0.0, begin

@@ -32,3 +32,11 @@ def test_the_longest_gap_is_between_beginning_and_end() -> None:
     assert spans.longest_gap(5.5, 7) == 1
     assert spans.longest_gap(9, 20) == 0
     assert Spans().longest_gap(2, 5) == 3
+
+
+def test_what_is_covered_is_counted_once() -> None:
+    """And only where it was asked about."""
+    spans = Spans([(0, 2), (1, 3), (5, 9)])
+
+    assert spans.covered(1, 6) == 3
+    assert spans.covered(3, 5) == 0
