@@ -19,6 +19,7 @@ from tests.chaos.world import World
 _LAST_WORDS_SECONDS = 60
 # Silent channels are compared every five seconds here; the rest is a busy machine's.
 _QUIET_SECONDS = 12
+_AUDIT_SECONDS = 30
 _FAULT_SECONDS = 120
 
 
@@ -79,7 +80,8 @@ async def run(options: Options, directory: Path) -> list[Event]:
             await faults.healed()
             await cast.end("end:", _LAST_WORDS_SECONDS)
             await asyncio.sleep(_QUIET_SECONDS)
-            await audit.look(1000)
+            async with asyncio.timeout(_AUDIT_SECONDS):
+                await audit.look(1000)
         finally:
             for task in watching:
                 task.cancel()

@@ -30,6 +30,7 @@ _LAG_SECONDS = 0.2
 _LOOK_SECONDS = 0.1
 _ARRIVAL_SECONDS = 0.02
 _POLL_SECONDS = 0.02
+_LEAVE_SECONDS = 10
 _FILLER = "x" * 48_000
 _FLOODS_PER_SECOND = 40
 
@@ -135,9 +136,11 @@ class Worker:
                     self.start(self._end(word))
                 case _:
                     break
-        for task in list(self._tasks):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        _, stuck = await asyncio.wait(self._tasks, timeout=_LEAVE_SECONDS)
+        for task in stuck:
+            task.print_stack(file=sys.stderr)
         self._journal.close()
 
     # What they do
