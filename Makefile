@@ -139,7 +139,7 @@ deploy: $(MANIFESTS_VENV)/stamp ## bring kubectl's cluster to this version: REGI
 undeploy: $(MANIFESTS_VENV)/stamp ## take it off again, but for data and Secrets: OVERLAY=production
 	@OVERLAY="$(OVERLAY)" PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy undeploy
 
-secrets: $(MANIFESTS_VENV)/stamp ## print Secrets with new passwords for a cluster: make -s secrets | kubectl apply -f -
+secrets: $(MANIFESTS_VENV)/stamp ## print Secrets with new passwords for a cluster: make -s secrets | kubectl create -f -
 	@PYTHONPATH=. $(MANIFESTS_VENV)/bin/python -m infra.deploy secrets
 
 lint: $(VENV)/stamp-dev ## style, types and import contracts

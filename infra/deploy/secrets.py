@@ -22,7 +22,7 @@ _PASSWORD_BYTES = 24
 
 
 def manifests(overlay: Path = DEV) -> str:
-    """Write them as YAML for ``kubectl apply -f -``; other ones at each call."""
+    """Write them as YAML for ``kubectl create -f -``; other ones at each call."""
     content = yaml.safe_load((overlay / "kustomization.yaml").read_text("utf-8"))
     drawn: dict[str, str] = {}
 

@@ -118,6 +118,14 @@ def nobody_goes_before_another_has_come(build: Documents) -> Iterator[str]:
             yield f"{name}: a rollout may take pods away before new ones are ready"
 
 
+def a_second_apply_has_nothing_to_say(build: Documents) -> Iterator[str]:
+    """Else kubectl sends a change that is none, and says "configured" where nothing is new."""
+    for name, deployment in build.of("Deployment").items():
+        strategy = deployment["spec"].get("strategy", {})
+        if strategy and "type" not in strategy:
+            yield f"{name}: the type of its strategy is left to the server"
+
+
 def one_version_is_deployed(build: Documents) -> Iterator[str]:
     """The Job that makes the tables is of the service that uses them."""
     images = {
@@ -220,6 +228,7 @@ CHECKS: tuple[Check, ...] = (
     policies_name_single_ports,
     probes_ask_what_they_are_for,
     nobody_goes_before_another_has_come,
+    a_second_apply_has_nothing_to_say,
     one_version_is_deployed,
     both_services_mean_one_issuer,
     secrets_are_files,

@@ -108,6 +108,10 @@ SPOILT: list[tuple[Check, Spoil]] = [
         safety.nobody_goes_before_another_has_come,
         lambda b: b.get("Deployment", "nginx")["spec"].update(strategy={"type": "Recreate"}),
     ),
+    (
+        safety.a_second_apply_has_nothing_to_say,
+        lambda b: b.get("Deployment", "nginx")["spec"]["strategy"].pop("type"),
+    ),
     (safety.one_version_is_deployed, lambda b: b.main("migrate").update(image="a:2")),
     (safety.both_services_mean_one_issuer, config("auth-service", AUTH_ISSUER="https://a.example")),
     (
