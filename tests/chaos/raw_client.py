@@ -128,10 +128,14 @@ class RawClient:
             self._socket = opened
             reading = asyncio.create_task(self._read(opened))
             try:
-                await self._enter(opened, token)
-            except (ConnectionClosed, Gone, TimeoutError):
-                opened.transport.abort()
-            return await reading
+                try:
+                    await self._enter(opened, token)
+                except (ConnectionClosed, Gone, TimeoutError):
+                    opened.transport.abort()
+                return await reading
+            finally:
+                # Who is told to go closes with a code of its own, whose echo is no close of theirs.
+                reading.cancel()
 
     async def _enter(self, opened: ClientConnection, token: str) -> None:
         node = ""
