@@ -786,6 +786,8 @@ class Connection(Writer):
 class DeflatingConnection(Connection):
     """One whose client reads compressed messages."""
 
+    takes_as_is = False
+
     __slots__ = ()
 
     @override

@@ -5,10 +5,10 @@ Synchronous and pure: no await, no lock, no metrics.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import IntEnum
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -51,10 +51,24 @@ class _Form(NamedTuple):
     payload: _Payload
 
 
-class Hub:
-    """The registry of subscribers, by form so that each frame is built once for all of them."""
+def _send_to_each(frame: bytes, subscribers: Iterable[Subscriber]) -> None:
+    for subscriber in subscribers:
+        subscriber.send(frame)
 
-    def __init__(self) -> None:
+
+Spread = Callable[[bytes, Iterable[Any]], None]
+"""Sends one frame to many subscribers, as ``send`` of each of them would."""
+
+
+class Hub:
+    """The registry of subscribers, by form so that each frame is built once for all of them.
+
+    Args:
+        spread: How a frame is sent to many.
+    """
+
+    def __init__(self, spread: Spread = _send_to_each) -> None:
+        self._spread = spread
         self._channels: dict[str, dict[_Form, set[Subscriber]]] = {}
         # Who knows publications already that are on their way to the others of the channel.
         self._ahead: dict[str, dict[Subscriber, int]] = {}
@@ -209,8 +223,7 @@ class Hub:
             receivers: Collection[Subscriber] = group
             if some:
                 receivers = self._choose(channel, publication, group)
-            for subscriber in receivers:
-                subscriber.send(frame)
+            self._spread(frame, receivers)
             told += len(receivers)
             if patches is not None and payload is _Payload.WHOLE:
                 patches.based.append((form, list(receivers)))
@@ -232,8 +245,7 @@ class Hub:
                 )
                 for change in changes
             )
-            for subscriber in group:
-                subscriber.send(frames)
+            self._spread(frames, group)
 
     def _choose(
         self, channel: str, publication: Publication, group: set[Subscriber]

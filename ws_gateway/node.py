@@ -181,10 +181,10 @@ class Node:
         self.version = version
         self.loop = loop
         self.clock = clock
-        self.hub = Hub()
         delivery_times = DeliveryTimes(clock)
         depths = Buckets(_DEPTH_BUCKETS)
         self.flusher = Flusher(loop.call_soon, written=delivery_times.written, look=depths.observe)
+        self.hub = Hub(self.flusher.spread)
         self.timers = TimerWheel(loop)
         self.streams = Streams(
             broker=broker,

@@ -109,22 +109,70 @@ class TestJoining:
 
         assert writer.writes == [b"a", b"b"]
 
-    def test_frame_queued_while_flushing_waits_a_turn(self, flusher: Flusher, turns: Turns) -> None:
+    def test_frame_queued_while_flushing_waits_a_turn(
+        self, flusher: Flusher, turns: Turns, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A writer that answers a write does not keep the loop."""
-        writer = RecordingWriter(flusher)
-
-        class Answering(RecordingWriter):
-            @override
-            def flush(self) -> bool:
-                writer.send(b"answer")
-                return super().flush()
-
-        Answering(flusher).send(b"a")
+        writer, other = RecordingWriter(flusher), RecordingWriter(flusher)
+        monkeypatch.setattr(other.recording, "write", lambda _data: writer.send(b"answer"))
+        other.send(b"a")
 
         turns.turn()
         assert writer.writes == []
         turns.turn()
         assert writer.writes == [b"answer"]
+
+    def test_frame_for_many_is_what_sending_it_to_each_would_be(
+        self, flusher: Flusher, turns: Turns
+    ) -> None:
+        """Behind what waits, in one turn, and by the writer's own ``send`` where it has one."""
+
+        class Shouting(RecordingWriter):
+            takes_as_is = False
+
+            @override
+            def send(self, frame: bytes) -> None:
+                super().send(frame.upper())
+
+        plain, busy, busier, own = (
+            RecordingWriter(flusher),
+            RecordingWriter(flusher),
+            RecordingWriter(flusher),
+            Shouting(flusher),
+        )
+        busy.send(b"1")
+        busier.send(b"1")
+        busier.send(b"2")
+
+        flusher.spread(b"a", [plain, busy, busier, own])
+        turns.turn()
+
+        assert [one.writes for one in (plain, busy, busier, own)] == [
+            [b"a"],
+            [b"1a"],
+            [b"12a"],
+            [b"A"],
+        ]
+        assert turns.calls == 1
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_frame_for_many_is_flushed_once(
+        self, flusher: Flusher, turns: Turns, first: int
+    ) -> None:
+        """Whoever comes first, and nothing is planned for nobody."""
+
+        class Own(RecordingWriter):
+            takes_as_is = False
+
+        writers = [RecordingWriter(flusher), Own(flusher)]
+        flusher.spread(b"a", [])
+        assert turns.calls == 0
+
+        flusher.spread(b"a", [writers[first], writers[not first]])
+        turns.turn()
+
+        assert [one.writes for one in writers] == [[b"a"], [b"a"]]
+        assert turns.calls == 1
 
     def test_one_callback_serves_all_writers_of_a_turn(
         self, flusher: Flusher, turns: Turns
