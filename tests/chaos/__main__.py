@@ -47,7 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds=60 * options.minutes,
             clients=options.clients,
             rate=options.rate,
-            previous=options.previous,
             **_planted(options.planted),
         )
         print(f"seed {seed}, {options.minutes} min, {options.clients} clients: {directory}")
@@ -113,7 +112,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--rate", type=float, default=210, help="attempts to publish a second")
-    parser.add_argument("--previous", type=Path, help="a checkout of an earlier version")
     parser.add_argument(
         "--planted", choices=planted.BUGS, default="", help="a bug that gateways are given"
     )

@@ -168,7 +168,6 @@ class Faults:
     async def _roll(self, _: Planned) -> str:
         for lock, gateway in zip(self._gateways, self._world.gateways, strict=True):
             async with lock, self._down:
-                gateway.checkout = None  # the version of now
                 await self._renew(gateway)
                 await gateway.ready()
         async with self._auth:

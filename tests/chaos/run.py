@@ -34,7 +34,6 @@ class Options:
         rate: Attempts to publish a second.
         kinds: Which faults there may be.
         runner: A module that runs the gateways.
-        previous: A checkout of an earlier version, which one gateway begins with.
         settings: More ``GATEWAY_*``.
     """
 
@@ -44,7 +43,6 @@ class Options:
     rate: float = 210
     kinds: Collection[Kind] = tuple(Kind)
     runner: str = "tests.chaos.hurried"
-    previous: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,13 +57,7 @@ async def run(options: Options, directory: Path) -> list[Event]:
         TimeoutError: Something did not start, or did not come back.
     """
     journal = Journal(directory / "faults.jsonl")
-    world = World(
-        directory,
-        users(),
-        runner=options.runner,
-        previous=options.previous,
-        settings=options.settings,
-    )
+    world = World(directory, users(), runner=options.runner, settings=options.settings)
     cast = Cast(world, directory, count=options.clients, rate=options.rate)
     audit = Audit(world.redis.port, CHANNELS, journal.note)
     async with world.running():

@@ -70,7 +70,6 @@ class Program:
         directory: Of its log.
         environment: Its settings; nothing of the caller's with the same beginnings.
         probe: The port whose ``/health/ready`` says that it works; 0: it has none.
-        checkout: Where its code is; the current directory unless given.
     """
 
     def __init__(
@@ -81,11 +80,9 @@ class Program:
         *,
         environment: Mapping[str, str] = {},
         probe: int = 0,
-        checkout: Path | None = None,
     ) -> None:
         self.name = name
         self.probe = probe
-        self.checkout = checkout
         self._command = command
         self.log = directory / f"{name}.log"
         self._environment = {
@@ -97,14 +94,10 @@ class Program:
 
     def start(self) -> None:
         """Start it; it is not ready yet."""
-        environment = dict(self._environment)
-        if self.checkout is not None:
-            environment["PYTHONPATH"] = str(self.checkout)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own words only
                 self._command,
-                env=environment,
-                cwd=self.checkout,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -195,7 +188,6 @@ class World:
         directory: For all files; new.
         users: Who may log in.
         runner: A module that runs the gateways; see ``tests.chaos.hurried``.
-        previous: A checkout of another version; the last gateway begins with it.
         settings: More ``GATEWAY_*``.
 
     Attributes:
@@ -213,7 +205,6 @@ class World:
         users: list[str],
         *,
         runner: str = "tests.chaos.hurried",
-        previous: Path | None = None,
         settings: Mapping[str, str] = {},
     ) -> None:
         self.directory = directory
@@ -260,7 +251,6 @@ class World:
                 directory,
                 environment=self._gateway_environment(auth, public, inside, link) | dict(settings),
                 probe=inside,
-                checkout=previous if number == GATEWAYS - 1 else None,
             )
             for number, (public, inside, link) in enumerate(
                 zip(publics, internals, links, strict=True)
