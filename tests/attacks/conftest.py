@@ -1,4 +1,4 @@
-"""Both services, once for every kind of database."""
+"""Both services, once for every kind of database; and a gateway alone, once for each file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.attacks.door import Door
 from tests.attacks.running import Services
 from tests.postgres_server import PostgresServer
 
@@ -32,3 +33,26 @@ def services(
     running.populate()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def door_settings() -> dict[str, str]:
+    """The usual limits; a file that is about others has its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def open_door(
+    tmp_path_factory: pytest.TempPathFactory, door_settings: dict[str, str]
+) -> Iterator[Door]:
+    """A gateway that runs."""
+    door = Door(tmp_path_factory.mktemp("door"), door_settings).start()
+    yield door
+    door.stop()
+
+
+@pytest.fixture
+def door(open_door: Door) -> Iterator[Door]:
+    """The same, which no test may harm."""
+    with open_door.unharmed():
+        yield open_door

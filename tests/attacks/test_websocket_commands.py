@@ -14,7 +14,6 @@ W20  also tests/ws_gateway/protocol/test_json_codec.py
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -25,21 +24,6 @@ from ws_gateway.frames import BINARY, TEXT
 pytestmark = pytest.mark.integration
 
 LIMIT = 65_536
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A gateway with its usual limits."""
-    door = Door(tmp_path_factory.mktemp("commands")).start()
-    yield door
-    door.stop()
-
-
-@pytest.fixture
-def door(running: Door) -> Iterator[Door]:
-    """The same, which no test may harm."""
-    with running.unharmed():
-        yield running
 
 
 def outcome(peer: Peer) -> int | None:

@@ -13,7 +13,6 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,23 +28,13 @@ REFUSED = 'gateway_admissions_refused_total{{reason="{}"}}'
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def door_settings() -> dict[str, str]:
     """A gateway that lets few in of each."""
-    settings = {
+    return {
         "GATEWAY_MAX_CONNECTIONS_PER_USER": "3",
         "GATEWAY_MAX_CONNECTIONS_PER_ADDRESS": "6",
         "GATEWAY_MAX_UNAUTHENTICATED_PER_ADDRESS": "2",
     }
-    door = Door(tmp_path_factory.mktemp("crowds"), settings).start()
-    yield door
-    door.stop()
-
-
-@pytest.fixture
-def door(running: Door) -> Iterator[Door]:
-    """The same, which no test may harm."""
-    with running.unharmed():
-        yield running
 
 
 def knock(door: Door, stack: ExitStack, *lines: str, address: str) -> int:

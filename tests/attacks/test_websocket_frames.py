@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,18 +25,9 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def door_settings() -> dict[str, str]:
     """A gateway that agrees to compression."""
-    door = Door(tmp_path_factory.mktemp("frames"), {"GATEWAY_COMPRESSION": "1"}).start()
-    yield door
-    door.stop()
-
-
-@pytest.fixture
-def door(running: Door) -> Iterator[Door]:
-    """The same, which no test may harm."""
-    with running.unharmed():
-        yield running
+    return {"GATEWAY_COMPRESSION": "1"}
 
 
 def close(code: int, reason: bytes = b"") -> bytes:

@@ -18,7 +18,7 @@ W31  also tests/ws_gateway/test_server.py
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -32,21 +32,6 @@ from ws_gateway.server import REQUEST_SECONDS
 pytestmark = pytest.mark.integration
 
 Lines = Callable[[Door], list[str]]
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A gateway with its usual limits."""
-    door = Door(tmp_path_factory.mktemp("handshakes")).start()
-    yield door
-    door.stop()
-
-
-@pytest.fixture
-def door(running: Door) -> Iterator[Door]:
-    """The same, which no test may harm."""
-    with running.unharmed():
-        yield running
 
 
 def _from(origin: str) -> Lines:

@@ -19,7 +19,6 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -34,9 +33,9 @@ BULK = "x" * 60_000
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def door_settings() -> dict[str, str]:
     """A gateway that keeps little for who does not read, and soon gives up who says nothing."""
-    settings = {
+    return {
         "GATEWAY_MAX_QUEUE_BYTES": "65536",
         "GATEWAY_MAX_STALL_SECONDS": "60",
         "GATEWAY_CONNECT_TIMEOUT_SECONDS": "5",
@@ -44,16 +43,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         "GATEWAY_COMMANDS_PER_SECOND": "0",
         "GATEWAY_USER_COMMANDS_PER_SECOND": "0",
     }
-    door = Door(tmp_path_factory.mktemp("lifetimes"), settings).start()
-    yield door
-    door.stop()
-
-
-@pytest.fixture
-def door(running: Door) -> Iterator[Door]:
-    """The same, which no test may harm."""
-    with running.unharmed():
-        yield running
 
 
 def test_w5_who_says_nothing_is_closed(door: Door) -> None:
