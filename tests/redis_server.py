@@ -58,6 +58,11 @@ class RedisServer:
             self._process.wait()
 
     @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """Its process."""
         assert self._process is not None

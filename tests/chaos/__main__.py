@@ -18,9 +18,13 @@ import uvloop
 
 from tests.chaos import planted
 from tests.chaos.checker import check
+from tests.chaos.circumstances import Circumstances
+from tests.chaos.deadline import last_resort
 from tests.chaos.figures import Figure, measure, table
 from tests.chaos.history import Event, read
+from tests.chaos.lateness import Excused, excused, excuses_table
 from tests.chaos.run import Options, run
+from tests.chaos.schedule import Kind
 from tests.chaos.verdict import Verdict, timeline
 
 EXIT_BROKEN = 1
@@ -34,10 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.check is not None:
         events = read(sorted(options.check.glob("*.jsonl")))
-        return EXIT_BROKEN if _report(events, check(events)) else 0
+        circumstances = Circumstances(events)
+        broken = _report(events, check(events, circumstances))
+        print("\n".join(table(measure(events))))
+        print("\n".join(excuses_table([excused(events, circumstances)])))
+        return EXIT_BROKEN if broken else 0
     status = 0
     figures: list[Figure] = []
     totals: Counter[str] = Counter()
+    excuses: list[Excused] = []
+    rows: list[str] = []
     for seed in range(options.seed, options.seed + options.seeds):
         directory = (_DIRECTORY / f"seed-{seed}").absolute()
         shutil.rmtree(directory, ignore_errors=True)
@@ -47,24 +57,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds=60 * options.minutes,
             clients=options.clients,
             rate=options.rate,
+            previous=options.previous.absolute() if options.previous else None,
             **_planted(options.planted),
         )
         print(f"seed {seed}, {options.minutes} min, {options.clients} clients: {directory}")
         try:
-            events = uvloop.run(run(given, directory))
+            with last_resort(given.limit_seconds, directory / "stacks.txt"):
+                events = uvloop.run(run(given, directory))
         except Exception as failed:  # noqa: BLE001 - whatever it is, it is not a verdict
             print(f"seed {seed}: the run failed: {_causes(failed)}")
             return EXIT_FAILED
-        verdict = check(events)
+        circumstances = Circumstances(events)
+        verdict = check(events, circumstances)
         figures += measure(events)
+        excuses.append(excused(events, circumstances))
+        rows.append(_row(seed, verdict, excuses[-1]))
         totals.update(verdict.counts)
         if _report(events, verdict):
             status = EXIT_BROKEN
             print(f"again: make chaos MINUTES={options.minutes} SEED={seed}")
     print()
     print("\n".join(table(figures)))
+    missing = sorted(set(Kind) - {figure.kind for figure in figures})
+    print(f"kinds of faults that never happened: {', '.join(missing) or 'none'}")
+    if options.previous is None:
+        print("no previous version was named (PREVIOUS=), so none ran beside")
+    print("\n".join(["", *excuses_table(excuses), "", *_HEAD, *rows, ""]))
     _print_counts(totals, f"all {options.seeds} seeds")
     return status
+
+
+_HEAD = (
+    "| seed | faults (kinds) | acknowledged | deliveries | late, excused | excused time | broken |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def _row(seed: int, verdict: Verdict, excuses: Excused) -> str:
+    """Write a run as a line of a table."""
+    counts = verdict.counts
+    return (
+        f"| {seed} | {counts['faults']} ({counts['kinds of faults']}) "
+        f"| {counts['publications acknowledged']} | {counts['deliveries']} "
+        f"| {counts['late deliveries excused']} | {excuses.any / (excuses.total or 1):.1%} "
+        f"| {len(verdict.violations)} |"
+    )
 
 
 def _planted(bug: str) -> dict[str, Any]:
@@ -115,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--planted", choices=planted.BUGS, default="", help="a bug that gateways are given"
     )
+    parser.add_argument("--previous", type=Path, help="a working tree of the version before")
     parser.add_argument("--check", type=Path, help="judge what is in this directory")
     return parser
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tests.chaos.excuses import ROUGH
 from tests.chaos.tokens import CLIENT, PASSWORD
 from tests.chaos.worker import Job, Member
 from tests.chaos.world import World
@@ -24,7 +27,8 @@ CHANNELS = [
     *(f"short:{number}" for number in range(SHORT_CHANNELS)),
 ]
 _START_SECONDS = 120
-_QUIT_SECONDS = 60
+_QUIT_SECONDS = 20
+_WORDS_SECONDS = 5
 _PYTHON_SDK_EVERY = 8
 _ROUGH_EVERY = 3
 
@@ -59,7 +63,7 @@ def members(world: World, count: int) -> dict[str, list[Member]]:
         shares[share].append(
             Member(
                 kind=kind,
-                name=f"{share}-{kind}-{number}",
+                name=f"{share}-{kind}-{number}{ROUGH if rough else ''}",
                 url=world.url(secure=secure, rough=rough),
                 **given,
             )
@@ -143,11 +147,19 @@ class Cast:
             if not await self.said(f"{name}: ended", seconds):
                 raise TimeoutError(f"the last words of {name} were not acknowledged")
 
+    async def tell_where(self) -> None:
+        """Have those of Python write into their logs where they stand."""
+        for name, process in self._processes.items():
+            if process.returncode is None and name != "node":
+                process.send_signal(signal.SIGUSR1)
+        await asyncio.sleep(_WORDS_SECONDS)
+
     async def quit(self) -> None:
         """Have them write out what they have, and end."""
         for name, process in self._processes.items():
             if process.returncode is None:
-                await self._tell(name, {"quit": True})
+                with contextlib.suppress(OSError, TimeoutError):
+                    await self._tell(name, {"quit": True})
         for process in self._processes.values():
             try:
                 async with asyncio.timeout(_QUIT_SECONDS):
@@ -170,7 +182,8 @@ class Cast:
         stdin = self._processes[name].stdin
         assert stdin is not None
         stdin.write(json.dumps(order).encode() + b"\n")
-        await stdin.drain()
+        async with asyncio.timeout(_WORDS_SECONDS):
+            await stdin.drain()
 
     async def _listen(self, name: str, process: Process) -> None:
         assert process.stdout is not None

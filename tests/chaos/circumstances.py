@@ -2,91 +2,151 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from math import inf
 
-from tests.chaos.history import Begun, Event, Fault, Lag, Unready
+from tests.chaos.excuses import RECOVERY_SECONDS, ROUGH, Excuses, linked
+from tests.chaos.history import Down, Event, Sent, Unready
 from tests.chaos.schedule import LOSES_DATA, Kind, touches_redis
 from tests.chaos.spans import Spans
 
-_KILLS = {Kind.GATEWAY_KILL}
-_CLIENT_NETWORK = {Kind.CLIENT_CUT, Kind.CLIENT_SLOW}
-_STANDSTILL = {Kind.GATEWAY_PAUSE}
-_RESTARTS = {Kind.GATEWAY_TERM, Kind.ROLLING_RESTART, Kind.GATEWAY_KILL}
 SLACK_SECONDS = 2.0
 """What a busy machine may be late with what it sees."""
+_TOLD_SECONDS = 10.0
+_UNSEEN_SECONDS = 5.0
+_CLIENT_NETWORK = {Kind.CLIENT_CUT, Kind.CLIENT_SLOW}
 
 
 class Circumstances:
     """The faults of a run, by what they excuse.
 
     Args:
-        events: The whole history.
+        events: The whole history, in order.
 
     Attributes:
-        data_lost_at: When a Redis came back without some of its data, in order.
-        redis_away: Redis, or a way to it, may not have worked.
-        cut: Sockets may have been cut by something that no gateway decides.
-        standstill: A process did not run, or a client's own came late.
-        busy: Anything at all was going on.
+        excuses: For coming late.
+        faults: All of them.
+        losses: Those that lose data.
     """
 
-    def __init__(self, events: Iterable[Event]) -> None:
-        faults, lags, unready = [], [], []
-        begun: dict[tuple[float, str], Begun] = {}
-        for event in events:
-            if isinstance(event, Begun):
-                begun[event.at, event.kind] = event
-            elif isinstance(event, Fault):
-                begun.pop((event.at, event.kind), None)
-                faults.append(event)
-            elif isinstance(event, Lag):
-                lags.append(event)
-            elif isinstance(event, Unready):
-                unready.append(event)
-        # What the run's end came before still explains what was seen.
-        faults += [Fault(at, inf, inf, kind) for at, kind in begun]
-        self.data_lost_at = sorted(fault.ended for fault in faults if fault.kind in LOSES_DATA)
-        self._data_lost = [(fault.at, fault.ended) for fault in faults if fault.kind in LOSES_DATA]
-        self.redis_away = Spans(
-            [
-                *((f.at, f.healed + SLACK_SECONDS) for f in faults if touches_redis(f.kind)),
-                *((f.at, f.ended + SLACK_SECONDS) for f in faults if f.kind in _STANDSTILL),
-                *_unready(unready, "revocations", "silent"),
-            ]
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.excuses = Excuses(events)
+        self.faults = self.excuses.faults
+        self._downs = [event for event in events if isinstance(event, Down)]
+        self._unready = [event for event in events if isinstance(event, Unready)]
+        self.losses = [fault for fault in self.faults if fault.kind in LOSES_DATA]
+        self._redis: dict[str, Spans] = {}
+        self._speakers = {event.id: event.client for event in events if isinstance(event, Sent)}
+
+    def may_be_lost(self, moment: float) -> bool:
+        """Say whether what was acknowledged then may be gone, before anybody but Redis saw it."""
+        return any(loss.at - _UNSEEN_SECONDS <= moment <= loss.ended for loss in self.losses)
+
+    def lost(self, begin: float, end: float) -> bool:
+        """Say whether Redis has lost data in this time, or so shortly before that it is news."""
+        return any(loss.at <= end and begin <= loss.ended + _TOLD_SECONDS for loss in self.losses)
+
+    def stopped(self, heard: Collection[tuple[str, float]], begin: float, end: float) -> bool:
+        """Say whether every gateway at which something was heard has ended in this time.
+
+        Args:
+            heard: Client and moment of each delivery; none is no answer.
+            begin: Since when.
+            end: Until when.
+        """
+        gateways: set[str] = set()
+        for client, moment in heard:
+            gateways |= self.excuses.visits.at(client, moment, moment)
+        return bool(gateways - {""}) and all(
+            any(
+                down.gateway == gateway
+                and down.kind != Kind.GATEWAY_PAUSE
+                and down.at <= end
+                and down.until >= begin
+                for down in self._downs
+            )
+            for gateway in gateways
         )
-        self.cut = _around(faults, _KILLS | _CLIENT_NETWORK)
-        late = [(lag.at - lag.seconds - SLACK_SECONDS, lag.at + SLACK_SECONDS) for lag in lags]
-        self.standstill = Spans(
-            [
-                *late,
-                *(
-                    (fault.at - SLACK_SECONDS, fault.healed + SLACK_SECONDS)
-                    for fault in faults
-                    if fault.kind in _STANDSTILL | _CLIENT_NETWORK | _RESTARTS
-                ),
-            ]
+
+    def redis_away(self, gateway: str) -> Spans:
+        """Return when a gateway may be unable to read Redis; of an empty name: when any may."""
+        if gateway not in self._redis:
+            self._redis[gateway] = Spans(
+                [
+                    *(
+                        (fault.at, fault.healed + SLACK_SECONDS)
+                        for fault in self.faults
+                        if touches_redis(fault.kind) and _same(linked(fault), gateway)
+                    ),
+                    *(
+                        (down.at, down.until + SLACK_SECONDS)
+                        for down in self._downs
+                        if down.kind == Kind.GATEWAY_PAUSE and _same(down.gateway, gateway)
+                    ),
+                    *_unready(self._unready, gateway, "revocations", "silent"),
+                ]
+            )
+        return self._redis[gateway]
+
+    def down(self, client: str, moment: float, *kinds: Kind) -> bool:
+        """Say whether a client's gateway was just being stopped by one of these faults."""
+        gateways = self.excuses.visits.at(client, moment, moment) or {""}
+        return any(
+            down.at <= moment <= down.until + SLACK_SECONDS and down.kind in kinds
+            for down in self._downs
+            if any(_same(down.gateway, gateway) for gateway in gateways)
+        ) or any(
+            # One that the run did not outlast, or a history without particulars.
+            fault.at <= moment <= fault.ended + SLACK_SECONDS and fault.kind in kinds
+            for fault in self.faults
+            if not self._downs or fault.ended == inf
         )
-        self.busy = Spans((fault.at, fault.healed + SLACK_SECONDS) for fault in faults)
 
-    def lost_after(self, moment: float) -> bool:
-        """Say whether Redis has lost data of before a moment since then."""
-        return any(moment <= end for _, end in self._data_lost)
+    def network(self, client: str, moment: float) -> bool:
+        """Say whether a client's network was bad then."""
+        return any(
+            fault.at <= moment <= fault.ended + RECOVERY_SECONDS
+            for fault in self.faults
+            if fault.kind in _CLIENT_NETWORK and (client.endswith(ROUGH) or not fault.target)
+        )
 
-    def lost_before(self, moment: float) -> bool:
-        """Say whether Redis has lost data up to a moment."""
-        return any(begin <= moment for begin, _ in self._data_lost)
+    def hindered(self, begin: float, end: float) -> bool:
+        """Say whether there was any fault but a slow reader in this time."""
+        return any(
+            fault.at <= end and begin <= fault.healed + SLACK_SECONDS
+            for fault in self.faults
+            if fault.kind != Kind.SLOW_READER
+        )
+
+    def late(self, client: str, begin: float, end: float, publication: str = "") -> float:
+        """Return how long something took that neither who waits nor who spoke is excused for."""
+        spans = [self.excuses.spans(client)]
+        if publication:
+            spans.append(self.excuses.spans(self._speakers.get(publication, "")))
+        return end - begin - Spans.union(spans).covered(begin, end)
+
+    def reasons(self, client: str, begin: float, end: float, publication: str) -> set[str]:
+        """Name the kinds of faults that excuse it."""
+        speaker = self._speakers.get(publication, "")
+        return {
+            one.kind
+            for who in (client, speaker)
+            for one in self.excuses.of(who)
+            if one.begin <= end and one.end >= begin
+        }
 
 
-def _around(faults: Iterable[Fault], kinds: Collection[str]) -> Spans:
-    return Spans((f.at, f.ended + SLACK_SECONDS) for f in faults if f.kind in kinds)
+def _same(one: str, other: str) -> bool:
+    return one in {"", other} or not other
 
 
-def _unready(events: Iterable[Unready], *reasons: str) -> list[tuple[float, float]]:
+def _unready(events: Iterable[Unready], gateway: str, *reasons: str) -> list[tuple[float, float]]:
     """Return when a gateway gave one of these reasons; each look is a quarter of a second late."""
     spans: list[tuple[float, float]] = []
     since: dict[str, float] = {}
     for event in events:
+        if not _same(event.gateway, gateway):
+            continue
         if any(reason in event.reasons for reason in reasons):
             since.setdefault(event.gateway, event.at - 1)
         elif event.gateway in since:

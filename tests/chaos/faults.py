@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 import random
 import shutil
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,11 +20,11 @@ from jose import jwt
 from redis.exceptions import RedisError
 
 from auth_service import rotation
-from tests.chaos.history import Begun, Event, Fault, Revoked, SlowCut
+from tests.chaos.history import Begun, Down, Event, Fault, Revoked, SlowCut
 from tests.chaos.proxy import Weather
-from tests.chaos.schedule import Kind, Planned
+from tests.chaos.schedule import OF_GATEWAYS, Kind, Planned
 from tests.chaos.tokens import CLIENT, PASSWORD
-from tests.chaos.world import Program, World
+from tests.chaos.world import CLOCK_SECONDS, Program, World
 from ws_gateway.revocations.stream import KEY as REVOCATIONS
 
 _POLL_SECONDS = 0.05
@@ -31,7 +33,7 @@ _HEAL_SECONDS = 60
 _FLOOD_SECONDS = 5.0
 _SLOW_CODE = 'gateway_disconnects_total{code="3008"}'
 _MOST_CUT_BYTES = 6_000
-_CLOCK_SECONDS = 20
+_BESIDE_SECONDS = 10
 # As long as everybody here looks, and a token lives.
 rotation.LEAD_SECONDS = 3
 
@@ -76,6 +78,8 @@ class Faults:
             Kind.REDIS_RESTART: self._restart_redis,
             Kind.REDIS_EMPTY: self._empty_redis,
             Kind.REDIS_TAIL: self._cut_tail,
+            Kind.REDIS_FAILOVER: self._fail_over,
+            Kind.REDIS_HANDOVER: self._hand_over,
             Kind.REDIS_PAUSE: self._pause_redis,
             Kind.REDIS_CUT: self._links(Weather.CUT),
             Kind.REDIS_SLOW: self._links(Weather.SLOW),
@@ -90,8 +94,10 @@ class Faults:
             Kind.AUTH_RESTART: self._restart_auth,
             Kind.AUTH_CLOCK: self._set_clock,
             Kind.ROLLING_RESTART: self._roll,
+            Kind.VERSION_BESIDE: self._go_back,
         }
-        self._began = 0.0
+        self._back: dict[Planned, float] = {}
+        self._ended: dict[Planned, float] = {}
 
     async def inject(self, planned: Planned) -> None:
         """Do one; note its beginning, and all of it when everything is well again.
@@ -112,7 +118,7 @@ class Faults:
             return await self._time(planned)
 
     def _part(self, planned: Planned) -> asyncio.Lock | None:
-        if planned.kind in {Kind.GATEWAY_KILL, Kind.GATEWAY_TERM, Kind.GATEWAY_PAUSE}:
+        if planned.kind in OF_GATEWAYS:
             return self._gateways[planned.target]
         if planned.kind in {Kind.AUTH_RESTART, Kind.AUTH_CLOCK}:
             return self._auth
@@ -122,9 +128,10 @@ class Faults:
         began = time.monotonic()
         self._note(Begun(began, planned.kind.value))
         target = await self._kinds[planned.kind](planned)
-        ended = time.monotonic()
+        ended = self._ended.get(planned, time.monotonic())
         await self.healed()
-        return Fault(began, ended, time.monotonic(), planned.kind.value, target)
+        back = self._back.get(planned, 0.0)
+        return Fault(began, ended, time.monotonic(), planned.kind.value, target, back)
 
     async def healed(self) -> None:
         """Wait until every gateway wants connections; others' faults may delay it."""
@@ -135,9 +142,16 @@ class Faults:
 
     # Gateways
 
+    @contextlib.asynccontextmanager
+    async def _stopping(self, gateway: Program, kind: Kind) -> AsyncIterator[None]:
+        async with self._down:
+            began = time.monotonic()
+            yield
+            self._note(Down(began, gateway.name, time.monotonic(), kind.value))
+
     async def _kill(self, planned: Planned) -> str:
         gateway = self._world.gateways[planned.target]
-        async with self._down:
+        async with self._stopping(gateway, planned.kind):
             gateway.send(signal.SIGKILL)
             await gateway.gone()
             await asyncio.sleep(_DOWN_SECONDS * planned.amount)
@@ -146,8 +160,18 @@ class Faults:
 
     async def _terminate(self, planned: Planned) -> str:
         gateway = self._world.gateways[planned.target]
-        async with self._down:
+        async with self._stopping(gateway, planned.kind):
             await self._renew(gateway)
+        return gateway.name
+
+    async def _go_back(self, planned: Planned) -> str:
+        """Have a gateway of the previous version beside the others for a while."""
+        gateway = self._world.gateways[planned.target]
+        for tree, seconds in ((self._world.previous, _BESIDE_SECONDS), (None, 0)):
+            async with self._stopping(gateway, planned.kind):
+                gateway.tree = tree
+                await self._renew(gateway)
+            await asyncio.sleep(seconds)
         return gateway.name
 
     async def _renew(self, gateway: Program) -> None:
@@ -159,21 +183,20 @@ class Faults:
 
     async def _pause(self, planned: Planned) -> str:
         gateway = self._world.gateways[planned.target]
-        async with self._down:
+        async with self._stopping(gateway, planned.kind):
             gateway.send(signal.SIGSTOP)
             await asyncio.sleep(planned.seconds)
             gateway.send(signal.SIGCONT)
         return gateway.name
 
-    async def _roll(self, _: Planned) -> str:
+    async def _roll(self, planned: Planned) -> str:
         for lock, gateway in zip(self._gateways, self._world.gateways, strict=True):
-            async with lock, self._down:
+            async with lock, self._stopping(gateway, planned.kind):
                 await self._renew(gateway)
-                await gateway.ready()
         async with self._auth:
             await self._renew(self._world.auth)
             await self._world.auth.ready()
-        await self._reload(_)
+        await self._reload(planned)
         return "everything"
 
     # Redis
@@ -191,13 +214,15 @@ class Faults:
         return "redis"
 
     async def _redis_again(self, planned: Planned, meanwhile: Callable[[], None]) -> None:
-        self._world.redis.kill()
+        server = self._world.redis.master
+        server.kill()
         meanwhile()
         await asyncio.sleep(planned.seconds / 2)
-        await asyncio.to_thread(self._world.redis.start)
+        self._back[planned] = time.monotonic()
+        await asyncio.to_thread(server.start)
 
     def _forget(self) -> None:
-        shutil.rmtree(self._world.store / "appendonlydir")
+        shutil.rmtree(self._world.redis.folder / "appendonlydir")
 
     def _shorten(self, amount: float) -> None:
         (file,) = self._newest()
@@ -206,15 +231,34 @@ class Faults:
             opened.truncate(max(0, size - 500 - int(amount * _MOST_CUT_BYTES)))
 
     def _newest(self) -> list[Path]:
-        files = sorted((self._world.store / "appendonlydir").glob("*.incr.aof"))
+        files = sorted((self._world.redis.folder / "appendonlydir").glob("*.incr.aof"))
         return files[-1:]
 
+    async def _fail_over(self, planned: Planned) -> str:
+        """Kill the master; the replica takes over, and is followed by the one killed."""
+        self._back[planned] = time.monotonic()
+        former = self._world.redis.master
+        former.kill()
+        await self._world.redis.taken_over()
+        self._ended[planned] = time.monotonic()
+        await self._world.redis.follow(former)
+        return "redis"
+
+    async def _hand_over(self, planned: Planned) -> str:
+        self._back[planned] = time.monotonic()
+        former = self._world.redis.master
+        await self._world.redis.hand_over()
+        self._ended[planned] = time.monotonic()
+        await self._world.redis.follow(former)
+        return "redis"
+
     async def _pause_redis(self, planned: Planned) -> str:
-        process = self._world.redis._process
-        assert process is not None
-        process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(planned.seconds)
-        process.send_signal(signal.SIGCONT)
+        pid = self._world.redis.master.pid
+        os.kill(pid, signal.SIGSTOP)
+        # Shorter than makes sentinels choose another.
+        await asyncio.sleep(min(planned.seconds, self._world.redis.patience_seconds))
+        self._back[planned] = time.monotonic()
+        os.kill(pid, signal.SIGCONT)
         return "redis"
 
     # Networks
@@ -342,7 +386,7 @@ class Faults:
         async with asyncio.timeout(_HEAL_SECONDS):
             while True:
                 try:
-                    async with redis.asyncio.Redis(port=self._world.redis.port) as client:
+                    async with redis.asyncio.Redis(port=self._world.redis.master.port) as client:
                         entries: Any = await client.xrevrange(REVOCATIONS, count=20)
                 except (RedisError, OSError):
                     entries = []
@@ -364,7 +408,7 @@ class Faults:
         return "auth"
 
     async def _set_clock(self, planned: Planned) -> str:
-        offset = round((2 * planned.amount - 1) * _CLOCK_SECONDS, 1)
+        offset = round((2 * planned.amount - 1) * CLOCK_SECONDS, 1)
         self._world.clock_file.write_text(str(offset), "ascii")
         await asyncio.sleep(planned.seconds)
         self._world.clock_file.write_text("0", "ascii")

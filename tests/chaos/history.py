@@ -47,10 +47,10 @@ class Answered(_Event, frozen=True, tag="answered"):
 
 
 class Connected(_Event, frozen=True, tag="connected"):
-    """A socket is there; ``node`` is empty where the gateway does not say its name."""
+    """A socket is there; ``gateway`` is who nginx says it chose, empty if that is not known."""
 
     client: str
-    node: str = ""
+    gateway: str = ""
     token: str = ""
 
 
@@ -146,17 +146,33 @@ class Fault(_Event, frozen=True, tag="fault"):
         healed: When all gateways called themselves ready again.
         kind: Of ``schedule.Kind``.
         target: What it befell.
+        back: Of a Redis that was away: before this moment it could not answer; 0: not known.
     """
 
     ended: float
     healed: float
     kind: str
     target: str = ""
+    back: float = 0.0
 
 
 class Begun(_Event, frozen=True, tag="begun"):
     """A fault begins; what never becomes a ``Fault`` was not healed before the run ended."""
 
+    kind: str
+
+
+class Down(_Event, frozen=True, tag="down"):
+    """A gateway's process was stopped, for good or for a while.
+
+    Attributes:
+        gateway: Which.
+        until: When it went on, or another was ready in its place.
+        kind: Of the fault that did it.
+    """
+
+    gateway: str
+    until: float
     kind: str
 
 
@@ -196,6 +212,7 @@ Event: TypeAlias = (
     | Kept
     | Begun
     | Fault
+    | Down
     | Unready
     | SlowCut
     | End

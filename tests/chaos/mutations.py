@@ -22,6 +22,7 @@ from tests.chaos.history import (
 
 Mutation = Callable[[Sequence[Event], random.Random], list[Event]]
 LATE_SECONDS = 1.5
+STALL_SECONDS = 5.0
 
 
 def dropped(events: Sequence[Event], chance: random.Random) -> list[Event]:
@@ -122,6 +123,24 @@ def closed_without_a_code(events: Sequence[Event], chance: random.Random) -> lis
     return [msgspec.structs.replace(event, code=CUT) if event is end else event for event in events]
 
 
+def stalled(events: Sequence[Event], chance: random.Random) -> list[Event]:
+    """For some seconds nothing comes, and then all of it."""
+    begin = chance.uniform(41, 48)
+    end = begin + STALL_SECONDS
+    client = chance.choice(
+        sorted({event.client for event in _received(events)} - {"victim-1-bare"})
+    )
+    return sorted(
+        (
+            msgspec.structs.replace(event, at=end)
+            if isinstance(event, Received) and event.client == client and begin < event.at < end
+            else event
+            for event in events
+        ),
+        key=_at,
+    )
+
+
 MUTATIONS: dict[Mutation, set[str]] = {
     dropped: {"silence"},
     swapped: {"order", "silence", "lost tail"},
@@ -131,6 +150,7 @@ MUTATIONS: dict[Mutation, set[str]] = {
     revoked_late: {"revocation"},
     tail_unseen: {"lost tail"},
     closed_without_a_code: {"close"},
+    stalled: {"late"},
 }
 """And which rules they break."""
 

@@ -41,12 +41,14 @@ class Audit:
     """Reads the streams themselves, so that what was acknowledged can be looked for there.
 
     Args:
-        port: Of Redis, without a proxy.
+        port: Tells that of Redis, without a proxy.
         channels: Which streams.
         note: Where events go.
     """
 
-    def __init__(self, port: int, channels: Iterable[str], note: Callable[[Event], None]) -> None:
+    def __init__(
+        self, port: Callable[[], int], channels: Iterable[str], note: Callable[[Event], None]
+    ) -> None:
         self._port = port
         self._keys = {channel: _keys(channel)[0] for channel in channels}
         self._note = note
@@ -69,7 +71,7 @@ class Audit:
             RedisError: Redis is away.
             OSError: The same.
         """
-        async with redis.asyncio.Redis(port=self._port, protocol=2) as client:
+        async with redis.asyncio.Redis(port=self._port(), protocol=2) as client:
             pipeline = client.pipeline(transaction=False)
             for key in self._keys.values():
                 pipeline.execute_command("XREVRANGE", key, "+", "-", "COUNT", page)

@@ -110,9 +110,39 @@ def closed_without_a_code() -> None:
     Socket.close = rude  # type: ignore[method-assign,assignment]
 
 
+def stalled() -> None:
+    """Now and then a channel stands still for some seconds."""
+    broadcast, number = Hub.broadcast, itertools.count(1)
+    held: dict[str, list[tuple[Any, ...]]] = {}
+
+    def lame(hub: Hub, channel: str, *what: Any) -> int:  # noqa: ANN401
+        if channel in held:
+            held[channel].append(what)
+            return 0
+        if next(number) % EVERY == 0:
+            held[channel] = [what]
+            asyncio.get_running_loop().call_later(LATE_SECONDS, release, hub, channel)
+            return 0
+        return broadcast(hub, channel, *what)
+
+    def release(hub: Hub, channel: str) -> None:
+        for what in held.pop(channel):
+            broadcast(hub, channel, *what)
+
+    Hub.broadcast = lame  # type: ignore[method-assign,assignment]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
-    for bug in (dropped, twice, swapped, revoked_late, tail_unseen, closed_without_a_code)
+    for bug in (
+        dropped,
+        twice,
+        swapped,
+        revoked_late,
+        tail_unseen,
+        closed_without_a_code,
+        stalled,
+    )
 }
 
 
@@ -121,6 +151,7 @@ CAUSES: dict[str, tuple[Kind, ...]] = {
     dropped.__name__: _QUIET,
     twice.__name__: _QUIET,
     swapped.__name__: _QUIET,
+    stalled.__name__: _QUIET,
     revoked_late.__name__: (Kind.REVOKE_TOKEN, Kind.REVOKE_SESSION),
     tail_unseen.__name__: (Kind.REDIS_TAIL,),
     closed_without_a_code.__name__: (Kind.GATEWAY_TERM,),

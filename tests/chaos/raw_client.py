@@ -41,8 +41,16 @@ _LONGEST_PAUSE = 1.5
 _MOST_WAITING = 20
 UNAUTHORIZED = 401
 
+GATEWAY = "X-Chaos-Gateway"
+"""The header in which nginx says whom it chose."""
+
 Token = Callable[[bool], Awaitable[str]]
 """Gets a token; a new one if the last was refused."""
+
+
+def gateway_of(opened: ClientConnection) -> str:
+    """Name the gateway of a socket; empty if nobody said so."""
+    return opened.response.headers.get(GATEWAY, "") if opened.response else ""
 
 
 def is_final(code: int) -> bool:
@@ -138,13 +146,12 @@ class RawClient:
                 reading.cancel()
 
     async def _enter(self, opened: ClientConnection, token: str) -> None:
-        node = ""
         if not self._bare:
             reply = await self._ask({"connect": {}})
             if "connect" not in reply:
                 raise Gone
-            node = reply["connect"].get("node", "")
-        self._note(Connected(time.monotonic(), self.name, node, _jti(token)))
+        gateway = gateway_of(opened)
+        self._note(Connected(time.monotonic(), self.name, gateway, _jti(token)))
         await self._subscribe(opened)
 
     async def _subscribe(self, opened: ClientConnection) -> None:

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     REDIS_RESTART = "redis restart, data kept"
     REDIS_EMPTY = "redis restart, data gone"
     REDIS_TAIL = "redis restart, tail lost"
+    REDIS_FAILOVER = "redis master kill -9, failover"
+    REDIS_HANDOVER = "redis failover, ordered"
     REDIS_PAUSE = "redis paused"
     REDIS_CUT = "redis network cut"
     REDIS_SLOW = "redis network slow"
@@ -35,23 +37,50 @@ class Kind(StrEnum):
     AUTH_RESTART = "auth restart"
     AUTH_CLOCK = "auth clock offset"
     ROLLING_RESTART = "rolling restart"
+    VERSION_BESIDE = "previous version beside"
 
 
-LOSES_DATA = frozenset({Kind.REDIS_EMPTY, Kind.REDIS_TAIL})
+LOSES_DATA = frozenset(
+    {Kind.REDIS_EMPTY, Kind.REDIS_TAIL, Kind.REDIS_FAILOVER, Kind.REDIS_HANDOVER}
+)
+"""A replica may be behind its master by what was acknowledged last."""
 _REDIS = frozenset(
     {
         Kind.REDIS_RESTART,
         Kind.REDIS_EMPTY,
         Kind.REDIS_TAIL,
+        Kind.REDIS_FAILOVER,
+        Kind.REDIS_HANDOVER,
         Kind.REDIS_PAUSE,
         Kind.REDIS_CUT,
         Kind.REDIS_SLOW,
         Kind.REDIS_SILENT,
     }
 )
-_GATEWAY = frozenset({Kind.GATEWAY_KILL, Kind.GATEWAY_TERM, Kind.GATEWAY_PAUSE})
+OF_GATEWAYS = frozenset(
+    {Kind.GATEWAY_KILL, Kind.GATEWAY_TERM, Kind.GATEWAY_PAUSE, Kind.VERSION_BESIDE}
+)
 # Of one link, or of all at once.
 _LINKS = frozenset({Kind.REDIS_CUT, Kind.REDIS_SLOW, Kind.REDIS_SILENT})
+_OF_ONE_SERVER = _LINKS | {Kind.REDIS_RESTART, Kind.REDIS_EMPTY, Kind.REDIS_TAIL}
+_OF_SENTINELS = frozenset({Kind.REDIS_FAILOVER, Kind.REDIS_HANDOVER})
+_SENTINELS_EVERY = 3
+
+
+def has_sentinels(seed: int) -> bool:
+    """Say whether Redis is a master, a replica and three sentinels in this run."""
+    return seed % _SENTINELS_EVERY == 0
+
+
+def possible(seed: int, *, previous: bool) -> frozenset[Kind]:
+    """Return what can happen in the world of a seed.
+
+    Args:
+        seed: Of the run.
+        previous: A previous version is at hand.
+    """
+    without = _OF_ONE_SERVER if has_sentinels(seed) else _OF_SENTINELS
+    return frozenset(Kind) - without - (frozenset() if previous else {Kind.VERSION_BESIDE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +133,7 @@ def plan(seed: int, seconds: float, kinds: Collection[Kind] = tuple(Kind)) -> li
 
 
 def _target(kind: Kind, chance: random.Random) -> int:
-    if kind in _GATEWAY:
+    if kind in OF_GATEWAYS:
         return chance.randrange(GATEWAYS)
     if kind in _LINKS:
         return chance.randrange(-1, GATEWAYS)

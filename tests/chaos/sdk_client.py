@@ -37,7 +37,7 @@ from tests.chaos.history import (
     Subscribed,
     Unsubscribed,
 )
-from tests.chaos.raw_client import Token
+from tests.chaos.raw_client import Token, gateway_of
 
 _MOST_WAITING = 20
 _FIRST_CODE = 1000
@@ -142,7 +142,8 @@ class SDKClient(ClientEventHandler):  # type: ignore[misc]
     async def on_connected(self, ctx: ConnectedContext) -> None:
         """Note it."""
         self._connected = True
-        self._note(Connected(time.monotonic(), self.name))
+        opened = self._client._conn  # its handshake says where it is
+        self._note(Connected(time.monotonic(), self.name, gateway_of(opened) if opened else ""))
 
     @override
     async def on_connecting(self, ctx: ConnectingContext) -> None:

@@ -22,6 +22,11 @@ class Spans:
                 self._spans.append((begin, end))
         self._begins = [begin for begin, _ in self._spans]
 
+    @classmethod
+    def union(cls, several: Iterable[Spans]) -> Spans:
+        """Return what is within any of them."""
+        return cls(span for spans in several for span in spans._spans)
+
     def holds(self, moment: float) -> bool:
         """Say whether a moment is within one."""
         at = bisect_right(self._begins, moment) - 1

@@ -37,13 +37,14 @@ _Node = tuple[str, int, str]
 class _Chain:
     """One client's history of one channel."""
 
-    __slots__ = ("active", "epoch", "last", "offset")
+    __slots__ = ("active", "at", "epoch", "last", "offset")
 
     def __init__(self) -> None:
         self.active = False
         self.epoch = ""
         self.offset: int | None = None
         self.last: str | None = None
+        self.at = 0.0
 
 
 class _Checker:
@@ -57,6 +58,7 @@ class _Checker:
         self._sent: dict[str, Sent] = {}
         self._acknowledged: dict[str, float] = {}
         self._ends: list[End] = []
+        self._heard: dict[str, list[Received]] = defaultdict(list)
 
     def take(self, event: Event) -> None:
         match event:
@@ -109,8 +111,9 @@ class _Checker:
         if event.id in self._received[event.client]:
             self._break(event, "once", f"{event.id} came twice")
         self._received[event.client].add(event.id)
+        self._heard[event.id].append(event)
         self._place(event, event.channel, event.offset, event.id)
-        chain.offset, chain.last = event.offset, event.id
+        chain.offset, chain.last, chain.at = event.offset, event.id, event.at
 
     def _subscribe(self, event: Subscribed) -> None:
         counts = self.verdict.counts
@@ -127,16 +130,17 @@ class _Checker:
             elif event.offset < before:
                 text = f"resumed at {event.offset}, and {before} was there already"
                 self._break(event, "lost tail", text)
-            chain.epoch = event.epoch
+            chain.epoch, chain.at = event.epoch, event.at
             return
         if event.asked and before is not None:
             counts["told of a gap"] += 1
             self._check_reason(event, chain, before)
         chain.epoch, chain.offset, chain.last = event.epoch, event.offset, None
+        chain.at = event.at
 
     def _check_reason(self, event: Subscribed, chain: _Chain, before: int) -> None:
         """A gap that there was not costs every client the history, and is no less wrong."""
-        if self._circumstances.lost_before(event.at) or not event.channel.startswith(WHOLE):
+        if self._circumstances.lost(chain.at, event.at) or not event.channel.startswith(WHOLE):
             return
         if not 0 <= event.offset - before <= _RESUMED_WITH_AT_MOST:
             return
@@ -158,9 +162,27 @@ class _Checker:
         channel, offset, name = node
         known = self._before.setdefault(node, (before, witness))
         if known[0] != before:
+            if any(self._nobody_left(name, event.at) for name in (before, known[0])):
+                self.verdict.counts["lost tail that no gateway was left to know of"] += 1
+                return
             text = f"before {name} ({offset}) {witness} has {before}, {known[1]} {known[0]}"
             client = witness if witness != "Redis" else known[1]
             self._add("lost tail", event.at, text, client=client, channel=channel)
+
+    def _nobody_left(self, name: str, moment: float) -> bool:
+        """Say whether each gateway that had delivered something was stopped when Redis lost it.
+
+        ADR 0012: then nobody can know that the stream is another one.
+        """
+        return any(
+            self._circumstances.stopped(
+                {(heard.client, heard.at) for heard in self._heard[name] if heard.at <= loss.ended},
+                loss.at,
+                moment,
+            )
+            for loss in self._circumstances.losses
+            if loss.at <= moment
+        )
 
     def _place(self, event: Event, channel: str, offset: int, name: str) -> None:
         if self._places.setdefault(name, offset) != offset:
@@ -174,7 +196,7 @@ class _Checker:
             sent = self._sent.get(name)
             if sent is None or sent.channel.startswith("flood:") or name in self._places:
                 continue
-            if self._circumstances.lost_after(at):
+            if self._circumstances.may_be_lost(at):
                 self.verdict.counts["acknowledged, and lost with Redis' data"] += 1
                 continue
             text = f"{name} was acknowledged, and is nowhere"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.chaos.schedule import GATEWAYS, Kind, plan
+from collections import Counter
+
+from tests.chaos.schedule import GATEWAYS, Kind, has_sentinels, plan, possible
 
 
 def test_a_seed_is_a_plan() -> None:
@@ -17,9 +19,25 @@ def test_two_minutes_have_twenty_faults_at_least() -> None:
 
 
 def test_ten_seeds_have_every_kind() -> None:
-    """Each in two minutes already."""
+    """Each several times, whichever Redis it is about; another version needs to be there."""
+    kinds = Counter(
+        planned.kind
+        for seed in range(1, 11)
+        for planned in plan(seed, 120, possible(seed, previous=True))
+    )
+
+    assert set(kinds) == set(Kind)
+    assert min(kinds.values()) >= 2
+
+
+def test_a_world_has_only_faults_that_it_can_have() -> None:
+    """Sentinels choose among two; the files of one are cut."""
     for seed in range(1, 11):
-        assert {planned.kind for planned in plan(seed, 120)} == set(Kind)
+        kinds = possible(seed, previous=False)
+
+        assert (Kind.REDIS_FAILOVER in kinds) == has_sentinels(seed)
+        assert (Kind.REDIS_TAIL in kinds) != has_sentinels(seed)
+        assert Kind.VERSION_BESIDE not in kinds
 
 
 def test_a_plan_has_only_what_was_asked_for() -> None:

@@ -8,17 +8,16 @@ from tests.chaos.circumstances import Circumstances
 from tests.chaos.history import (
     CUT,
     LEFT,
-    Answered,
     Begun,
     Closed,
     Connected,
+    Down,
     Drained,
     Event,
     Fault,
     Lag,
     Received,
     Revoked,
-    Sent,
     Slow,
     SlowCut,
     Unready,
@@ -65,11 +64,11 @@ def test_delivery_after_a_second_is_late() -> None:
     "cause",
     [
         fault(Kind.REDIS_CUT, 9, 13),
-        fault(Kind.GATEWAY_PAUSE, 9, 13),
+        Down(9, "gateway-0", 13, Kind.GATEWAY_PAUSE.value),
     ],
     ids=["log", "pause"],
 )
-def test_delivery_while_the_log_could_not_be_read_is_right(cause: Fault) -> None:
+def test_delivery_while_the_log_could_not_be_read_is_right(cause: Event) -> None:
     """The promise is for a log that can be read."""
     assert rules(*delivery(13), cause) == []
 
@@ -117,10 +116,50 @@ def test_a_close_with_a_code_that_nobody_expects_is_found() -> None:
     assert rules(Closed(10, "a", 3004)) == ["close"]
 
 
-@pytest.mark.parametrize("code", [3001, 3005, LEFT])
+@pytest.mark.parametrize("code", [3005, LEFT])
 def test_a_close_with_a_code_is_right(code: int) -> None:
     """Or one of the client's own."""
     assert rules(Closed(10, "a", code)) == []
+
+
+def test_only_a_gateway_that_was_asked_to_stop_says_that_it_does() -> None:
+    """And it says so to its own clients."""
+    told: list[Event] = [Connected(1, "a", "gateway-0"), Closed(10, "a", 3001)]
+    term = Kind.GATEWAY_TERM.value
+
+    assert rules(*told) == ["close"]
+    assert rules(*told, Down(9.5, "gateway-1", 12, term)) == ["close"]
+    assert rules(*told, Down(9.5, "gateway-0", 12, term)) == []
+    assert rules(*told, Down(2, "gateway-0", 4, term)) == ["close"]
+
+
+def test_a_kill_cuts_the_sockets_of_that_gateway_only() -> None:
+    """Another one's have no cause."""
+    cut: list[Event] = [Connected(1, "a", "gateway-0"), Closed(10, "a", CUT)]
+    kill = Kind.GATEWAY_KILL.value
+
+    assert rules(*cut, Down(9.5, "gateway-0", 12, kill)) == []
+    assert rules(*cut, Down(9.5, "gateway-1", 12, kill)) == ["close"]
+
+
+def test_a_bad_network_cuts_only_sockets_that_are_in_it() -> None:
+    """The others go another way."""
+    cut = Fault(9, 11, 11, Kind.CLIENT_CUT.value, "some clients")
+
+    assert rules(Closed(10, "a-rough", CUT), cut) == []
+    assert rules(Closed(10, "a", CUT), cut) == ["close"]
+
+
+def test_who_reads_is_not_called_slow() -> None:
+    """A reader that stopped costs nobody else his socket."""
+    assert rules(Closed(10, "a", 3008)) == ["close"]
+
+
+def test_a_socket_ends_with_its_token() -> None:
+    """A clock that is wrong, and time to renew it, are in the bound."""
+    assert rules(Connected(1, "a", "", "token"), Closed(80, "a", 3005)) == []
+    assert rules(Connected(1, "a", "", "token"), Closed(130, "a", 3005)) == ["close"]
+    assert rules(Connected(1, "sdk"), Closed(130, "sdk", 3005)) == []
 
 
 def test_a_lost_pong_needs_a_standstill() -> None:
@@ -140,24 +179,6 @@ def test_a_slow_reader_costs_no_more_than_a_bound() -> None:
     """What was waiting for it is what it read afterwards."""
     assert rules(Drained(10, "slow-1-0", SLOW_BYTES)) == []
     assert rules(Drained(10, "slow-1-0", SLOW_BYTES + 1)) == ["slow reader"]
-
-
-def publication(code: int, took: float) -> list[Event]:
-    """Publish at 10, and be answered."""
-    return [Sent(10, "a", CHANNEL, "p"), Answered(10 + took, "a", "p", code)]
-
-
-def test_an_answer_comes_in_time() -> None:
-    """Whatever it says."""
-    assert rules(*publication(100, 1)) == []
-    assert rules(*publication(100, 4)) == ["answer"]
-    assert rules(*publication(100, 4), fault(Kind.GATEWAY_PAUSE, 9, 13)) == []
-
-
-def test_nothing_is_acknowledged_while_there_is_no_redis() -> None:
-    """Both sent and answered while it was away."""
-    assert rules(*publication(0, 1), fault(Kind.REDIS_RESTART, 9, 13)) == ["answer"]
-    assert rules(*publication(100, 1), fault(Kind.REDIS_RESTART, 9, 13)) == []
 
 
 @pytest.mark.parametrize("event", [Unsubscribed(10, "a", CHANNEL, 2500), Closed(10, "a", 3010)])

@@ -9,6 +9,8 @@ import pytest
 from tests.chaos.circumstances import Circumstances
 from tests.chaos.history import (
     Answered,
+    Connected,
+    Down,
     End,
     Event,
     Fault,
@@ -78,6 +80,36 @@ class Story:
 def story() -> Story:
     """An empty history."""
     return Story()
+
+
+def lost_at(story: Story, *more: Event) -> list[str]:
+    """Have one client resume on a stream whose tail was lost, and another that was told so."""
+    for client, gateway in (("a", "gateway-0"), ("b", "gateway-0")):
+        story.events.append(Connected(story.now(), client, gateway))
+        story.subscribe(client, 3)
+        story.receive(client, 4, 5)
+    story.fault(Kind.REDIS_TAIL)
+    story.subscribe("b", 4, recovered=False)
+    story.receive("b", 5, 6, word="q")
+    story.subscribe("a", 6, recovered=True)
+    story.receive("a", 6, word="q")
+    story.events += more
+    return [violation.rule for violation in story.judge().violations]
+
+
+def test_a_lost_tail_that_a_gateway_knew_of_is_told(story: Story) -> None:
+    """Whoever is not is on another stream without knowing it."""
+    assert lost_at(story) == ["lost tail"]
+
+
+@pytest.mark.parametrize("down", [True, False], ids=["ended", "paused"])
+def test_a_lost_tail_that_nobody_knows_of_is_not_told(story: Story, down: bool) -> None:
+    """ADR 0012: every gateway that had heard of it has ended; one that stood still comes back."""
+    kind = Kind.GATEWAY_TERM if down else Kind.GATEWAY_PAUSE
+
+    found = lost_at(story, Down(9.5, "gateway-0", 11.5, kind.value))
+
+    assert found == ([] if down else ["lost tail"])
 
 
 def rules(story: Story) -> Sequence[str]:

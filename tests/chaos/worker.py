@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from tests.chaos.deadline import dump_on_signal
 from tests.chaos.history import End, Journal, Lag
 from tests.chaos.raw_client import RawClient
 from tests.chaos.sdk_client import SDKClient
@@ -274,6 +275,7 @@ def _say(line: str) -> None:
 
 
 async def _main(job: Job) -> None:
+    dump_on_signal()
     tls = ssl.create_default_context(cafile=job.authority)
     orders = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(

@@ -23,11 +23,13 @@ from infra.embedded import certificate
 from infra.embedded.local_directory import LocalDirectory
 from infra.stack import nginx, programs
 from tests.attacks.conftest import WITHOUT_LIMITS
+from tests.chaos import hurried
 from tests.chaos.proxy import Proxy
+from tests.chaos.raw_client import GATEWAY
+from tests.chaos.redis_world import OneServer, Sentinels
 from tests.chaos.schedule import GATEWAYS
 from tests.chaos.tokens import CLIENT, PASSWORD
 from tests.integration.embedded import free_ports
-from tests.redis_server import RedisServer
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -36,9 +38,9 @@ _REPLY_SECONDS = 5.0
 _OK = 200
 TOKEN_SECONDS = 60
 STALL_SECONDS = 3
-
-# What is acknowledged is on the disk, so that only what cuts it off can lose it.
-DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--aof-load-truncated", "yes")
+GRACE_SECONDS = 10
+CLOCK_SECONDS = 20
+"""By how much the token service's clock may be wrong, at most."""
 
 CHANNELS = """
 [namespaces.kept]
@@ -91,13 +93,15 @@ class Program:
             if not variable.startswith(("AUTH_", "GATEWAY_", "DRAWBRIDGE_", "PROMETHEUS_"))
         } | dict(environment)
         self.process: subprocess.Popen[bytes] | None = None
+        self.tree: Path | None = None
 
     def start(self) -> None:
         """Start it; it is not ready yet."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own words only
-                self._command,
-                env=self._environment,
+                self._command if self.tree is None else _previous(self._command),
+                env=self._environment | ({"PYTHONPATH": str(self.tree)} if self.tree else {}),
+                cwd=self.tree,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -189,11 +193,13 @@ class World:
         users: Who may log in.
         runner: A module that runs the gateways; see ``tests.chaos.hurried``.
         settings: More ``GATEWAY_*``.
+        sentinels: Redis is a master, a replica, and three who say which is which.
+        previous: A working tree of the version before.
 
     Attributes:
         redis: What the gateways share.
         gateways: Three of them.
-        links: The proxy between each and Redis.
+        links: The proxy between each and Redis; none where sentinels say where that is.
         rough: The proxy between some clients and nginx.
         auth: The token service.
         front: nginx.
@@ -206,6 +212,8 @@ class World:
         *,
         runner: str = "tests.chaos.hurried",
         settings: Mapping[str, str] = {},
+        sentinels: bool = False,
+        previous: Path | None = None,
     ) -> None:
         self.directory = directory
         self.users = users
@@ -216,11 +224,9 @@ class World:
             6 + 3 * GATEWAYS
         )
         publics, internals, links = (ports[at::3] for at in range(3))
-        store = directory / "redis"
-        store.mkdir()
-        self.redis = RedisServer(store, *DURABLE)
-        self.store = store
-        self.links = [Proxy(port, self.redis.port) for port in links]
+        self.previous = previous
+        self.redis = Sentinels(directory) if sentinels else OneServer(directory)
+        self.links = [] if sentinels else [Proxy(port, self.redis.master.port) for port in links]
         self.rough = Proxy(rough, self.plain)
         self.front_url = f"https://localhost:{self.tls}"
         self.clock_file = directory / "clock"
@@ -260,7 +266,10 @@ class World:
         self.front = Program(
             "nginx", nginx.command(programs.find("nginx"), folder, directory), directory
         )
-        nginx.write(nginx.render(self._place(folder, auth, publics)), folder)
+        files = nginx.render(self._place(folder, auth, publics))
+        names = {port: program.name for port, program in zip(publics, self.gateways, strict=True)}
+        files["nginx.conf"] = _naming(files["nginx.conf"], names)
+        nginx.write(files, folder)
 
     def _gateway_environment(
         self, auth: int, public: int, internal: int, link: int
@@ -278,13 +287,13 @@ class World:
             "GATEWAY_INTERNAL_BIND": f"127.0.0.1:{internal}",
             "GATEWAY_ISSUERS": json.dumps([issuer]),
             "GATEWAY_ORIGINS": self.front_url,
-            "GATEWAY_REDIS_URL": f"redis://127.0.0.1:{link}",
+            "GATEWAY_REDIS_URL": f"redis://127.0.0.1:{link}" if self.links else self.redis.url,
             "GATEWAY_CHANNELS_FILE": str(channels),
             "GATEWAY_TRUSTED_PROXIES": "127.0.0.1",
             "GATEWAY_MAX_UNAUTHENTICATED_PER_ADDRESS": "10000",
             "GATEWAY_DRAIN_SECONDS": "1",
             "GATEWAY_MAX_STALL_SECONDS": str(STALL_SECONDS),
-            "GATEWAY_EXPIRY_GRACE_SECONDS": "10",
+            "GATEWAY_EXPIRY_GRACE_SECONDS": str(GRACE_SECONDS),
             "GATEWAY_POSITION_CHECK_SECONDS": "5",
             "GATEWAY_PING_INTERVAL": "5",
             "GATEWAY_PONG_TIMEOUT": "4",
@@ -324,7 +333,7 @@ class World:
     async def running(self) -> AsyncIterator[World]:
         """Start everything, and stop what is left at the end."""
         try:
-            await asyncio.to_thread(self.redis.start)
+            await self.redis.start()
             for link in (*self.links, self.rough):
                 await link.start()
             # Each becomes ready when what it needs is there.
@@ -381,3 +390,20 @@ class World:
             if time.monotonic() > deadline:
                 raise TimeoutError(self.front.log.read_text("utf-8", "replace"))
             await asyncio.sleep(_POLL_SECONDS)
+
+
+def _naming(configuration: str, names: Mapping[int, str]) -> str:
+    """Have nginx say in each handshake's answer which gateway it chose; the last that it tried."""
+    lines = "".join(f'"~127\\.0\\.0\\.1:{port}$" {name}; ' for port, name in names.items())
+    before, rest = configuration.split("    add_header ", 1)
+    return (
+        f"{before}    map $upstream_addr $chaos_gateway {{ {lines}}}\n"
+        f"    add_header {GATEWAY} $chaos_gateway always;\n"
+        f"    add_header {rest}"
+    )
+
+
+def _previous(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Run another tree's package: ours would come first where modules are looked for by name."""
+    python, _, _, *arguments = command
+    return python, "-P", str(Path(hurried.__file__)), *arguments

@@ -73,11 +73,14 @@ class Session {
   }
 }
 
-class Secure extends WebSocket {
-  constructor(url, protocols) {
-    super(url, protocols, { ca });
-  }
-}
+// Tells which gateway nginx has chosen for it.
+const secure = (chosen) =>
+  class extends WebSocket {
+    constructor(url, protocols) {
+      super(url, protocols, { ca });
+      this.on("upgrade", ({ headers }) => chosen(headers["x-chaos-gateway"] ?? ""));
+    }
+  };
 
 const forms = {
   json: [JSONCentrifuge, (value) => value, (value) => value],
@@ -100,12 +103,14 @@ class Member {
     if (!sessions.has(user)) sessions.set(user, new Session(user));
     const pauses = { minReconnectDelay: 100, maxReconnectDelay: 1500 };
     const getToken = () => sessions.get(user).token();
-    this.client = new Centrifuge(url, { websocket: Secure, getToken, ...pauses });
+    this.gateway = "";
+    const websocket = secure((gateway) => (this.gateway = gateway));
+    this.client = new Centrifuge(url, { websocket, getToken, ...pauses });
     const again = { minResubscribeDelay: 100, maxResubscribeDelay: 1500 };
     this.room = this.client.newSubscription(channel, again);
     this.client.on("connected", () => {
       this.connected = true;
-      note("connected", now(), name, "", "");
+      note("connected", now(), name, this.gateway, "");
     });
     for (const event of ["connecting", "disconnected"]) {
       this.client.on(event, ({ code }) => this.end(code));
