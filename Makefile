@@ -94,10 +94,11 @@ test-sdk: $(VENV)/stamp-dev ## run the official Python SDK's own live tests, on 
 	PYTHONPATH=. $(BIN)/python tests/sdk/python/suite.py
 
 # SEEDS= as many runs, from SEED= on. Not a part of `.ci/run` yet: its slack for a busy machine is too wide to prove much.
-chaos: $(VENV)/stamp-dev ## break the stack while clients count, and judge it: MINUTES= SEED= SEEDS= CLIENTS= RATE=
+chaos: $(VENV)/stamp-dev ## break the stack while clients count, and judge it: MINUTES= SEED= SEEDS= CLIENTS= RATE= PREVIOUS=
 	@$(BIN)/python -m infra.stack install
 	@PYTHONPATH=. $(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(RATE),--rate $(RATE))
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(PREVIOUS),--previous $(PREVIOUS))
 
 base-image: $(VENV)/stamp-run ## make the base of the images from Debian's packages, where no registry answers
 	@$(BIN)/python -m infra.images base

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             clients=options.clients,
             rate=options.rate,
             previous=options.previous.absolute() if options.previous else None,
-            **_planted(options.planted),
+            **_planted(options.planted, options.only),
         )
         print(f"seed {seed}, {options.minutes} min, {options.clients} clients: {directory}")
         try:
@@ -104,10 +104,10 @@ def _row(seed: int, verdict: Verdict, excuses: Excused) -> str:
     )
 
 
-def _planted(bug: str) -> dict[str, Any]:
-    """Return what has gateways run with a bug; empty: without."""
+def _planted(bug: str, only: Sequence[str]) -> dict[str, Any]:
+    """Return what has gateways run with a bug, or with some faults only."""
     if not bug:
-        return {}
+        return {"kinds": tuple(map(Kind, only)) or None}
     return {
         "runner": planted.__name__,
         "settings": {planted.VARIABLE: bug},
@@ -151,6 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=210, help="attempts to publish a second")
     parser.add_argument(
         "--planted", choices=planted.BUGS, default="", help="a bug that gateways are given"
+    )
+    parser.add_argument(
+        "--only", choices=[*Kind], default=[], action="append", help="a fault; others do not happen"
     )
     parser.add_argument("--previous", type=Path, help="a working tree of the version before")
     parser.add_argument("--check", type=Path, help="judge what is in this directory")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,17 +13,21 @@ from tests.chaos.history import (
     LEFT,
     Answered,
     Closed,
+    Connected,
     Event,
     Fault,
     Received,
-    Sent,
+    Revoked,
     Subscribed,
     Unready,
     Unsubscribed,
 )
+from tests.chaos.streams import PASSING
 
 _ATTENTION_SECONDS = 2.0
 _LIVE_SECONDS = 1.0
+_PATIENCE_SECONDS = 60.0
+_EXPIRED = 3005
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,28 @@ class Figure:
 def measure(events: Sequence[Event]) -> list[Figure]:
     """Measure every fault; those that overlap share what they cost."""
     faults = [event for event in events if isinstance(event, Fault)]
-    return [_measure(fault, events) for fault in faults]
+    return [*(_measure(fault, events) for fault in faults), *_expiries(events)]
+
+
+def _expiries(events: Sequence[Event]) -> list[Figure]:
+    """Measure what the end of a token that nobody revoked costs the client that it belongs to."""
+    revoked = {event.token for event in events if isinstance(event, Revoked)}
+    tokens: dict[str, str] = {}
+    gone: dict[str, float] = {}
+    found = []
+    for event in events:
+        match event:
+            case Connected():
+                tokens[event.client] = event.token
+            case Closed(code=code) if code == _EXPIRED:
+                if tokens.get(event.client, "") not in revoked:
+                    gone[event.client] = event.at
+            case Subscribed() if event.client in gone:
+                took = event.at - gone.pop(event.client)
+                found.append(Figure("token expired", None, took, 0, 1))
+            case _:
+                pass
+    return found
 
 
 def _measure(fault: Fault, events: Sequence[Event]) -> Figure:
@@ -57,19 +84,16 @@ def _measure(fault: Fault, events: Sequence[Event]) -> Figure:
     disturbed: set[str] = set()
     recovered = 0
     recover: float | None = None
-    sent: dict[str, float] = {}
-    for event in events:
-        if event.at < fault.at - _ATTENTION_SECONDS:
-            continue
+    begin = bisect_left(events, fault.at, key=_at)
+    for event in itertools.islice(events, begin, None):
         told = _told(event)
         if told is not None and fault.at <= event.at <= end:
             detect = event.at - fault.at if detect is None else detect
-            if told:
+            # Who leaves for good does not hear again.
+            if told and not told.startswith(PASSING):
                 waiting.add(told)
                 disturbed.add(told)
         match event:
-            case Sent():
-                sent[event.id] = event.at
             case Received():
                 if fault.at <= event.at <= end + _ATTENTION_SECONDS:
                     recovered += event.at - event.sent > _LIVE_SECONDS
@@ -78,9 +102,13 @@ def _measure(fault: Fault, events: Sequence[Event]) -> Figure:
                     recover = max(recover or 0.0, event.at - fault.ended)
             case _:
                 pass
-        if event.at > end and not waiting:
+        if event.at > end and (not waiting or event.at > end + _PATIENCE_SECONDS):
             break
     return Figure(fault.kind, detect, None if waiting else recover, recovered, len(disturbed))
+
+
+def _at(event: Event) -> float:
+    return event.at
 
 
 def _told(event: Event) -> str | None:

@@ -165,7 +165,8 @@ def test_a_socket_ends_with_its_token() -> None:
 def test_a_lost_pong_needs_a_standstill() -> None:
     """Whoever answers pings is not closed for not answering them."""
     assert rules(Closed(10, "a", 3012)) == ["close"]
-    assert rules(Closed(10, "a", 3012), Lag(9.5, "python-0", 6)) == []
+    assert rules(Closed(10, "python-0-a", 3012), Lag(9.5, "python-0", 6)) == []
+    assert rules(Closed(10, "python-1-a", 3012), Lag(9.5, "python-0", 6)) == ["close"]
 
 
 def test_a_slow_reader_is_cut() -> None:
