@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from auth_service import rotation
 from tests.chaos.history import Begun, Down, Event, Fault, Revoked, SlowCut
 from tests.chaos.proxy import Weather
+from tests.chaos.redis_world import Sentinels
 from tests.chaos.schedule import OF_GATEWAYS, Kind, Planned
 from tests.chaos.tokens import CLIENT, PASSWORD
 from tests.chaos.world import CLOCK_SECONDS, Program, World
@@ -236,20 +237,27 @@ class Faults:
 
     async def _fail_over(self, planned: Planned) -> str:
         """Kill the master; the replica takes over, and is followed by the one killed."""
-        self._back[planned] = time.monotonic()
-        former = self._world.redis.master
-        former.kill()
-        await self._world.redis.taken_over()
-        self._ended[planned] = time.monotonic()
-        await self._world.redis.follow(former)
-        return "redis"
+        return await self._replace(planned, self._kill_master)
 
     async def _hand_over(self, planned: Planned) -> str:
+        return await self._replace(planned, Sentinels.hand_over)
+
+    @staticmethod
+    async def _kill_master(sentinels: Sentinels) -> None:
+        sentinels.master.kill()
+        await sentinels.taken_over()
+
+    async def _replace(
+        self, planned: Planned, change: Callable[[Sentinels], Awaitable[None]]
+    ) -> str:
+        sentinels = self._world.redis
+        assert isinstance(sentinels, Sentinels)
+        # From the first moment on: nobody sees from outside when the replica begins to answer.
         self._back[planned] = time.monotonic()
-        former = self._world.redis.master
-        await self._world.redis.hand_over()
+        former = sentinels.master
+        await change(sentinels)
         self._ended[planned] = time.monotonic()
-        await self._world.redis.follow(former)
+        await sentinels.follow(former)
         return "redis"
 
     async def _pause_redis(self, planned: Planned) -> str:

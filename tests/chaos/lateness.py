@@ -12,7 +12,7 @@ from tests.chaos.history import LEFT, Event, Received, Sent
 from tests.chaos.schedule import Kind
 from tests.chaos.spans import Spans
 from tests.chaos.streams import PASSING
-from tests.chaos.verdict import Verdict, Violation
+from tests.chaos.verdict import Verdict
 
 LATE_SECONDS = 2.0
 """From the attempt to publish to the arrival, with nothing that excuses it; on a busy machine."""
@@ -56,16 +56,7 @@ def _check_delivery(event: Received, circumstances: Circumstances, verdict: Verd
         verdict.counts["late deliveries excused"] += 1
         return
     text = f"{event.id} came {took:.2f} s after it was sent, {net:.2f} s of it without a cause"
-    verdict.violations.append(
-        Violation(
-            promise=1,
-            rule="late",
-            at=event.at,
-            text=text,
-            client=event.client,
-            channel=event.channel,
-        )
-    )
+    verdict.add(1, "late", event.at, text, client=event.client, channel=event.channel)
 
 
 def _check_returns(events: Sequence[Event], circumstances: Circumstances, verdict: Verdict) -> None:
@@ -88,9 +79,7 @@ def _check_returns(events: Sequence[Event], circumstances: Circumstances, verdic
             net = until - begin - hindered.covered(begin, until)
             if net > AWAY_SECONDS or until - begin > CEILING_SECONDS:
                 text = f"away for {until - begin:.2f} s, {net:.2f} s of it with nothing in its way"
-                verdict.violations.append(
-                    Violation(promise=4, rule="away", at=until, text=text, client=client)
-                )
+                verdict.add(4, "away", until, text, client=client)
 
 
 @dataclass(frozen=True, slots=True)

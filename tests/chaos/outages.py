@@ -8,7 +8,7 @@ from tests.chaos.circumstances import SLACK_SECONDS, Circumstances
 from tests.chaos.excuses import linked
 from tests.chaos.history import LOST, Answered, Connected, Event, Fault, Sent, Unready
 from tests.chaos.schedule import Kind
-from tests.chaos.verdict import Verdict, Violation
+from tests.chaos.verdict import Verdict
 
 ANSWER_SECONDS = 1.0
 REFUSED = 100
@@ -75,15 +75,13 @@ def _check_answers(
                     verdict.counts[f"refused with {event.code}"] += 1
                 problem = _judge_answer(began, event, outages, circumstances, verdict)
                 if problem:
-                    verdict.violations.append(
-                        Violation(
-                            promise=5,
-                            rule="answer",
-                            at=event.at,
-                            text=f"{event.id}: {problem}",
-                            client=event.client,
-                            channel=began.channel,
-                        )
+                    verdict.add(
+                        5,
+                        "answer",
+                        event.at,
+                        f"{event.id}: {problem}",
+                        client=event.client,
+                        channel=began.channel,
                     )
             case _:
                 pass
@@ -140,11 +138,9 @@ def _check_told(
                     said = bool(state)
             verdict.counts["times that a gateway was to say that Redis is away"] += 1
             if not said:
-                verdict.violations.append(
-                    Violation(
-                        promise=5,
-                        rule="not told",
-                        at=outage.ended,
-                        text=f"{gateway} called itself ready while it had no Redis",
-                    )
+                verdict.add(
+                    5,
+                    "not told",
+                    outage.ended,
+                    f"{gateway} called itself ready while it had no Redis",
                 )

@@ -47,18 +47,6 @@ class OneServer:
         """End it."""
         self.master.kill()
 
-    async def taken_over(self) -> None:
-        """Wait for another; there is none."""
-        raise NotImplementedError
-
-    async def hand_over(self) -> None:
-        """Have another take over; there is none."""
-        raise NotImplementedError
-
-    async def follow(self, former: RedisServer) -> None:
-        """Have another follow; there is none."""
-        raise NotImplementedError
-
     async def check(self) -> None:
         """Look whether everything is as it should be."""
 

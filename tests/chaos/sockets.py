@@ -21,7 +21,7 @@ from tests.chaos.history import (
 )
 from tests.chaos.schedule import Kind
 from tests.chaos.spans import Spans
-from tests.chaos.verdict import Verdict, Violation
+from tests.chaos.verdict import Verdict
 from tests.chaos.world import CLOCK_SECONDS, GRACE_SECONDS, STALL_SECONDS, TOKEN_SECONDS
 
 REVOKED_SECONDS = 1.0
@@ -76,13 +76,20 @@ def _check_revocations(events: Sequence[Event], circumstances: Circumstances) ->
                 # The door was passed earlier; only the answer came then.
                 if end is not None and _late(end, event.at - SLACK_SECONDS, away):
                     text = f"let in {event.at - end.at:.2f} s after the entry"
-                    verdict.violations.append(_revocation(event, text))
+                    verdict.add(2, "revocation", event.at, text, client=event.client)
             case Received():
                 token, gateway = tokens.get(event.client, ("", ""))
                 end = revoked.get(token)
                 if end is not None and _late(end, event.sent, circumstances.redis_away(gateway)):
                     text = f"{event.id} was sent {event.sent - end.at:.2f} s after the entry"
-                    verdict.violations.append(_revocation(event, text))
+                    verdict.add(
+                        2,
+                        "revocation",
+                        event.at,
+                        text,
+                        client=event.client,
+                        channel=event.channel,
+                    )
             case Closed() if tokens.pop(event.client, ("", ""))[0] in revoked:
                 verdict.counts["sockets closed by a revocation"] += 1
             case _:
@@ -92,13 +99,6 @@ def _check_revocations(events: Sequence[Event], circumstances: Circumstances) ->
 
 def _late(end: Revoked, moment: float, away: Spans) -> bool:
     return away.longest_gap(end.at, moment) > REVOKED_SECONDS
-
-
-def _revocation(event: Connected | Received, text: str) -> Violation:
-    channel = event.channel if isinstance(event, Received) else ""
-    return Violation(
-        promise=2, rule="revocation", at=event.at, text=text, client=event.client, channel=channel
-    )
 
 
 def _check_slow(events: Sequence[Event], circumstances: Circumstances) -> Verdict:
@@ -117,18 +117,10 @@ def _check_slow(events: Sequence[Event], circumstances: Circumstances) -> Verdic
                     del cuts[at]
                 elif not circumstances.hindered(begin, end):
                     text = f"not cut within {_SLOW_SECONDS} s"
-                    verdict.violations.append(
-                        Violation(
-                            promise=3, rule="slow reader", at=end, text=text, client=event.client
-                        )
-                    )
+                    verdict.add(3, "slow reader", end, text, client=event.client)
             case Drained() if event.bytes > SLOW_BYTES:
                 text = f"{event.bytes} bytes waited for it"
-                verdict.violations.append(
-                    Violation(
-                        promise=3, rule="slow reader", at=event.at, text=text, client=event.client
-                    )
-                )
+                verdict.add(3, "slow reader", event.at, text, client=event.client)
             case _:
                 pass
     return verdict
@@ -153,9 +145,9 @@ def _check_closes(events: Sequence[Event], circumstances: Circumstances) -> Verd
             continue
         problem = _judge_close(event, circumstances)
         if problem:
-            verdict.violations.append(_close(event, problem))
+            verdict.add(4, "close", event.at, problem, client=event.client)
         elif _outlived(event, visit):
-            verdict.violations.append(_close(event, "long after the end of its token"))
+            verdict.add(4, "close", event.at, "long after its token", client=event.client)
     return verdict
 
 
@@ -197,10 +189,6 @@ def _outlived(event: Closed, visit: Connected | None) -> bool:
     return event.at - visit.at > most
 
 
-def _close(event: Closed, text: str) -> Violation:
-    return Violation(promise=4, rule="close", at=event.at, text=text, client=event.client)
-
-
 def _check_gaps(events: Sequence[Event], circumstances: Circumstances) -> Verdict:
     """Promise 5: a Redis that comes back with its data costs nobody his socket or subscription."""
     verdict = Verdict()
@@ -216,14 +204,6 @@ def _check_gaps(events: Sequence[Event], circumstances: Circumstances) -> Verdic
         told[text] += 1
         if not circumstances.lost(event.at, event.at):
             text += ", and no data were lost"
-            verdict.violations.append(
-                Violation(
-                    promise=5,
-                    rule="told without cause",
-                    at=event.at,
-                    text=text,
-                    client=event.client,
-                )
-            )
+            verdict.add(5, "told without cause", event.at, text, client=event.client)
     verdict.counts.update(told)
     return verdict

@@ -22,7 +22,7 @@ from tests.chaos.history import (
     Subscribed,
     Unsubscribed,
 )
-from tests.chaos.verdict import Verdict, Violation
+from tests.chaos.verdict import Verdict
 
 WHOLE = "kept:"
 """Channels whose history is long enough for every outage here."""
@@ -231,9 +231,7 @@ class _Checker:
         channel: str = "",
         promise: int = 1,
     ) -> None:
-        self.verdict.violations.append(
-            Violation(promise=promise, rule=rule, at=at, text=text, client=client, channel=channel)
-        )
+        self.verdict.add(promise, rule, at, text, client=client, channel=channel)
 
 
 def check_streams(events: Iterable[Event], circumstances: Circumstances) -> Verdict:

@@ -46,6 +46,14 @@ class Verdict:
     violations: list[Violation] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
+    def add(
+        self, promise: int, rule: str, at: float, text: str, *, client: str = "", channel: str = ""
+    ) -> None:
+        """Note a violation; see its attributes."""
+        self.violations.append(
+            Violation(promise=promise, rule=rule, at=at, text=text, client=client, channel=channel)
+        )
+
     def join(self, other: Verdict) -> None:
         """Add what another part has found."""
         self.violations += other.violations

@@ -225,7 +225,9 @@ class World:
         )
         publics, internals, links = (ports[at::3] for at in range(3))
         self.previous = previous
-        self.redis = Sentinels(directory) if sentinels else OneServer(directory)
+        self.redis: OneServer | Sentinels = (
+            Sentinels(directory) if sentinels else OneServer(directory)
+        )
         self.links = [] if sentinels else [Proxy(port, self.redis.master.port) for port in links]
         self.rough = Proxy(rough, self.plain)
         self.front_url = f"https://localhost:{self.tls}"
