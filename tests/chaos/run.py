@@ -26,7 +26,7 @@ _AUDIT_SECONDS = 30
 _QUIT_SECONDS = 90
 _STOP_SECONDS = 150
 _LOOK_SECONDS = 0.1
-_LAG_SECONDS = 0.2
+_LAG_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from tests.chaos.sdk_client import SDKClient
 from tests.chaos.slow_reader import SlowReader
 from tests.chaos.tokens import Session
 
-_LAG_SECONDS = 0.2
+_LAG_SECONDS = 0.5
 _LOOK_SECONDS = 0.1
 _ARRIVAL_SECONDS = 0.02
 _POLL_SECONDS = 0.02
