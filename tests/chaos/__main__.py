@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         events = read(sorted(options.check.glob("*.jsonl")))
         circumstances = Circumstances(events)
         broken = _report(events, check(events, circumstances))
-        print("\n".join(table(measure(events))))
+        print("\n".join(table(measure(events, circumstances))))
         print("\n".join(excuses_table([excused(events, circumstances)])))
         return EXIT_BROKEN if broken else 0
     status = 0
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_FAILED
         circumstances = Circumstances(events)
         verdict = check(events, circumstances)
-        figures += measure(events)
+        figures += measure(events, circumstances)
         excuses.append(excused(events, circumstances))
         rows.append(_row(seed, verdict, excuses[-1]))
         totals.update(verdict.counts)

@@ -110,12 +110,18 @@ class Circumstances:
             if fault.kind in _CLIENT_NETWORK and (client.endswith(ROUGH) or not fault.target)
         )
 
-    def hindered(self, begin: float, end: float) -> bool:
-        """Say whether there was any fault but a slow reader in this time."""
+    def hindered(self, clients: Collection[str], begin: float, end: float) -> bool:
+        """Say whether a gateway of one of these was stopped, or without Redis, in this time."""
+        gateways = {
+            gateway for client in clients for gateway in self.excuses.visits.at(client, begin, end)
+        } or {""}
         return any(
-            fault.at <= end and begin <= fault.healed + SLACK_SECONDS
-            for fault in self.faults
-            if fault.kind != Kind.SLOW_READER
+            self.redis_away(gateway).meets(begin, end)
+            or any(
+                _same(down.gateway, gateway) and down.at <= end and begin <= down.until
+                for down in self._downs
+            )
+            for gateway in gateways
         )
 
     def late(self, client: str, begin: float, end: float, publication: str = "") -> float:

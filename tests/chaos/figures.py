@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tests.chaos.circumstances import Circumstances
+from tests.chaos.excuses import ROUGH, linked
 from tests.chaos.history import (
     LEFT,
     Answered,
@@ -18,16 +20,24 @@ from tests.chaos.history import (
     Fault,
     Received,
     Revoked,
+    SlowCut,
     Subscribed,
     Unready,
     Unsubscribed,
 )
+from tests.chaos.schedule import OF_GATEWAYS, Kind, touches_redis
 from tests.chaos.streams import PASSING
 
 _ATTENTION_SECONDS = 2.0
 _LIVE_SECONDS = 1.0
 _PATIENCE_SECONDS = 60.0
 _EXPIRED = 3005
+_HARMLESS = {
+    Kind.NGINX_RELOAD,
+    Kind.KEY_ROTATION,
+    Kind.AUTH_RESTART,
+    Kind.AUTH_CLOCK,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +60,10 @@ class Figure:
     disturbed: int
 
 
-def measure(events: Sequence[Event]) -> list[Figure]:
+def measure(events: Sequence[Event], circumstances: Circumstances) -> list[Figure]:
     """Measure every fault; those that overlap share what they cost."""
     faults = [event for event in events if isinstance(event, Fault)]
-    return [*(_measure(fault, events) for fault in faults), *_expiries(events)]
+    return [*(_measure(fault, events, circumstances) for fault in faults), *_expiries(events)]
 
 
 def _expiries(events: Sequence[Event]) -> list[Figure]:
@@ -77,7 +87,7 @@ def _expiries(events: Sequence[Event]) -> list[Figure]:
     return found
 
 
-def _measure(fault: Fault, events: Sequence[Event]) -> Figure:
+def _measure(fault: Fault, events: Sequence[Event], circumstances: Circumstances) -> Figure:
     end = fault.healed + _ATTENTION_SECONDS
     detect: float | None = None
     waiting: set[str] = set()
@@ -86,22 +96,23 @@ def _measure(fault: Fault, events: Sequence[Event]) -> Figure:
     recover: float | None = None
     begin = bisect_left(events, fault.at, key=_at)
     for event in itertools.islice(events, begin, None):
-        told = _told(event)
-        if told is not None and fault.at <= event.at <= end:
+        if event.at <= end and _tells(fault, event, circumstances):
             detect = event.at - fault.at if detect is None else detect
+            client = getattr(event, "client", "")
             # Who leaves for good does not hear again.
-            if told and not told.startswith(PASSING):
-                waiting.add(told)
-                disturbed.add(told)
-        match event:
-            case Received():
-                if fault.at <= event.at <= end + _ATTENTION_SECONDS:
-                    recovered += event.at - event.sent > _LIVE_SECONDS
-                if event.client in waiting and event.sent > fault.ended:
-                    waiting.discard(event.client)
-                    recover = max(recover or 0.0, event.at - fault.ended)
-            case _:
-                pass
+            if client and not client.startswith(PASSING):
+                waiting.add(client)
+                disturbed.add(client)
+        if isinstance(event, Received):
+            late = event.at - event.sent > _LIVE_SECONDS and event.at <= end + _ATTENTION_SECONDS
+            recovered += (
+                late
+                and _befalls(fault, event.client, circumstances)
+                and not _otherwise(fault, event, circumstances)
+            )
+            if event.client in waiting and event.sent > fault.ended:
+                waiting.discard(event.client)
+                recover = max(recover or 0.0, event.at - fault.ended)
         if event.at > end and (not waiting or event.at > end + _PATIENCE_SECONDS):
             break
     return Figure(fault.kind, detect, None if waiting else recover, recovered, len(disturbed))
@@ -111,21 +122,48 @@ def _at(event: Event) -> float:
     return event.at
 
 
-def _told(event: Event) -> str | None:
-    """Return whom an event tells that something is wrong; empty: an operator; None: it does not."""
+def _tells(fault: Fault, event: Event, circumstances: Circumstances) -> bool:
+    """Say whether an event tells somebody of this fault."""
     match event:
         case Closed() if event.code != LEFT:
-            return event.client
+            client = event.client
         case Unsubscribed():
-            return event.client
+            client = event.client
         case Answered() if event.code > 0:
-            return event.client
+            client = event.client
         case Subscribed() if event.asked and not event.recovered:
-            return event.client
+            client = event.client
         case Unready() if event.reasons:
-            return ""
+            return event.gateway == fault.target or (
+                touches_redis(fault.kind) and linked(fault) in {"", event.gateway}
+            )
+        case SlowCut():
+            return fault.kind == Kind.SLOW_READER
         case _:
-            return None
+            return False
+    return _befalls(fault, client, circumstances) and not _otherwise(fault, event, circumstances)
+
+
+def _befalls(fault: Fault, client: str, circumstances: Circumstances) -> bool:
+    """Say whether a fault is a client's."""
+    kind = fault.kind
+    if kind in {Kind.REVOKE_TOKEN, Kind.REVOKE_SESSION, Kind.SLOW_READER}:
+        return client.startswith(f"{fault.target}-")
+    if kind in {Kind.CLIENT_CUT, Kind.CLIENT_SLOW}:
+        return client.endswith(ROUGH) or not fault.target
+    gateway = fault.target if kind in OF_GATEWAYS else linked(fault)
+    gateways = circumstances.excuses.visits.at(client, fault.at, fault.ended)
+    return gateway == "" or bool(gateways & {gateway, ""})
+
+
+def _otherwise(fault: Fault, event: Event, circumstances: Circumstances) -> bool:
+    """Say whether what a fault of no gateway's and not Redis' seems to do is another's."""
+    if fault.kind not in _HARMLESS:
+        return False
+    return any(
+        one.begin <= event.at <= one.end and one.kind != fault.kind
+        for one in circumstances.excuses.of(getattr(event, "client", ""))
+    )
 
 
 def table(figures: Iterable[Figure]) -> list[str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import time
 
 from tests.chaos.history import Connected, Drained, Journal, Slow
+from tests.chaos.raw_client import GATEWAY
 
 _BUFFER_BYTES = 4096
 _SECONDS = 10.0
+_CHOSEN = re.compile(rb"\r\n%s: (\S+)\r\n" % GATEWAY.encode(), re.IGNORECASE)
 
 
 class SlowReader:
@@ -48,13 +51,15 @@ class SlowReader:
                 answer = await loop.sock_recv(peer, _BUFFER_BYTES)
                 if not answer.startswith(b"HTTP/1.1 101"):
                     raise ConnectionRefusedError(answer[:40])
+                chosen = _CHOSEN.search(answer)
+                gateway = chosen[1].decode() if chosen else ""
                 command = b'{"id":1,"subscribe":{"channel":"%s"}}' % self._channel.encode()
                 await loop.sock_sendall(peer, _masked(command))
                 while b'"id":1' not in answer:
                     answer = answer[-100:] + await loop.sock_recv(peer, _BUFFER_BYTES)
             if b'"error"' in answer:
                 raise ConnectionRefusedError(answer)
-            self._journal.note(Connected(time.monotonic(), self._name))
+            self._journal.note(Connected(time.monotonic(), self._name, gateway))
             self._journal.note(Slow(time.monotonic(), self._name))
             await asyncio.sleep(seconds)
             read = 0

@@ -115,7 +115,7 @@ def _check_slow(events: Sequence[Event], circumstances: Circumstances) -> Verdic
                     # Each cut is one reader's.
                     verdict.counts["slow readers cut"] += 1
                     del cuts[at]
-                elif not circumstances.hindered(begin, end):
+                elif not circumstances.hindered(_flooded(event.client), begin, end):
                     text = f"not cut within {_SLOW_SECONDS} s"
                     verdict.add(3, "slow reader", end, text, client=event.client)
             case Drained() if event.bytes > SLOW_BYTES:
@@ -124,6 +124,11 @@ def _check_slow(events: Sequence[Event], circumstances: Circumstances) -> Verdic
             case _:
                 pass
     return verdict
+
+
+def _flooded(reader: str) -> set[str]:
+    """Name a slow reader and the one who speaks to it; without Redis that one is not heard."""
+    return {reader, f"{reader.rpartition('-')[0]}-speaker"}
 
 
 def _check_closes(events: Sequence[Event], circumstances: Circumstances) -> Verdict:

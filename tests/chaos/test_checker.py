@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.checker import check
+from tests.chaos.circumstances import Circumstances
 from tests.chaos.figures import measure, table
 from tests.chaos.history import Event, Journal, Received, read, write
 from tests.chaos.mutations import MUTATIONS, Mutation
@@ -99,7 +100,7 @@ def test_a_journal_appends(tmp_path: Path) -> None:
 
 def test_a_fault_has_its_figures(histories: dict[int, list[Event]]) -> None:
     """Noticed when sockets were cut, well when the last of them heard again; one meets another."""
-    figures = measure(histories[1])
+    figures = measure(histories[1], Circumstances(histories[1]))
     killed = [figure for figure in figures if figure.kind == "gateway kill -9"]
 
     assert len(killed) == 5

@@ -176,6 +176,19 @@ def test_a_slow_reader_is_cut() -> None:
     assert rules(Slow(10, "a"), Slow(10, "b"), SlowCut(14, "gateway-0")) == ["slow reader"]
 
 
+@pytest.mark.parametrize("gateway", ["gateway-0", "gateway-1", "gateway-2"])
+def test_a_slow_reader_whose_gateway_or_speaker_was_stopped_may_stay(gateway: str) -> None:
+    """Another gateway's end is no reason."""
+    found = rules(
+        Connected(1, "slow-1-0", "gateway-0"),
+        Connected(1, "slow-1-speaker", "gateway-1"),
+        Slow(10, "slow-1-0"),
+        Down(12, gateway, 14, Kind.GATEWAY_KILL.value),
+    )
+
+    assert found == (["slow reader"] if gateway == "gateway-2" else [])
+
+
 def test_a_slow_reader_costs_no_more_than_a_bound() -> None:
     """What was waiting for it is what it read afterwards."""
     assert rules(Drained(10, "slow-1-0", SLOW_BYTES)) == []
