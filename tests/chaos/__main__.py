@@ -7,9 +7,9 @@ found.
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,41 +17,30 @@ from typing import Any
 import uvloop
 
 from tests.chaos import planted
-from tests.chaos.checker import check
-from tests.chaos.circumstances import Circumstances
-from tests.chaos.deadline import last_resort
-from tests.chaos.figures import Figure, measure, table
+from tests.chaos.deadline import StoodStill, last_resort
 from tests.chaos.history import Event, read
-from tests.chaos.lateness import Excused, excused, excuses_table
+from tests.chaos.report import Report
 from tests.chaos.run import Options, run
 from tests.chaos.schedule import Kind
-from tests.chaos.verdict import Verdict, timeline
 
 EXIT_BROKEN = 1
 EXIT_FAILED = 2
 _DIRECTORY = Path(".local/chaos")
-_SHOWN = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one seed after the other; returns the exit status."""
     options = _parser().parse_args(arguments)
-    if options.check is not None:
-        events = read(sorted(options.check.glob("*.jsonl")))
-        circumstances = Circumstances(events)
-        broken = _report(events, check(events, circumstances))
-        print("\n".join(table(measure(events, circumstances))))
-        print("\n".join(excuses_table([excused(events, circumstances)])))
-        return EXIT_BROKEN if broken else 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    report = Report(print)
     status = 0
-    figures: list[Figure] = []
-    totals: Counter[str] = Counter()
-    excuses: list[Excused] = []
-    rows: list[str] = []
-    for seed in range(options.seed, options.seed + options.seeds):
+    for directory in options.check:
+        print(f"{directory}:")
+        report.add(directory.name, read(sorted(directory.glob("*.jsonl"))))
+    seeds = () if options.check else range(options.seed, options.seed + options.seeds)
+    for seed in seeds:
         directory = (_DIRECTORY / f"seed-{seed}").absolute()
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
         given = Options(
             seed=seed,
             seconds=60 * options.minutes,
@@ -62,46 +51,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"seed {seed}, {options.minutes} min, {options.clients} clients: {directory}")
         try:
-            with last_resort(given.limit_seconds, directory / "stacks.txt"):
-                events = uvloop.run(run(given, directory))
+            events = _run(given, directory)
         except Exception as failed:  # noqa: BLE001 - whatever it is, it is not a verdict
             print(f"seed {seed}: the run failed: {_causes(failed)}")
-            return EXIT_FAILED
-        circumstances = Circumstances(events)
-        verdict = check(events, circumstances)
-        figures += measure(events, circumstances)
-        excuses.append(excused(events, circumstances))
-        rows.append(_row(seed, verdict, excuses[-1]))
-        totals.update(verdict.counts)
-        if _report(events, verdict):
-            status = EXIT_BROKEN
-            print(f"again: make chaos MINUTES={options.minutes} SEED={seed}")
-    print()
-    print("\n".join(table(figures)))
-    missing = sorted(set(Kind) - {figure.kind for figure in figures})
-    print(f"kinds of faults that never happened: {', '.join(missing) or 'none'}")
-    if options.previous is None:
+            status = EXIT_FAILED
+        else:
+            if not report.add(f"seed {seed}", events):
+                print(f"again: make chaos MINUTES={options.minutes} SEED={seed}")
+    report.finish()
+    if seeds and options.previous is None:
         print("no previous version was named (PREVIOUS=), so none ran beside")
-    print("\n".join(["", *excuses_table(excuses), "", *_HEAD, *rows, ""]))
-    _print_counts(totals, f"all {options.seeds} seeds")
-    return status
+    return status or (EXIT_BROKEN if report.broken else 0)
 
 
-_HEAD = (
-    "| seed | faults (kinds) | acknowledged | deliveries | late, excused | excused time | broken |",
-    "| --- | --- | --- | --- | --- | --- | --- |",
-)
-
-
-def _row(seed: int, verdict: Verdict, excuses: Excused) -> str:
-    """Write a run as a line of a table."""
-    counts = verdict.counts
-    return (
-        f"| {seed} | {counts['faults']} ({counts['kinds of faults']}) "
-        f"| {counts['publications acknowledged']} | {counts['deliveries']} "
-        f"| {counts['late deliveries excused']} | {excuses.any / (excuses.total or 1):.1%} "
-        f"| {len(verdict.violations)} |"
-    )
+def _run(options: Options, directory: Path) -> list[Event]:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    with last_resort(options.limit_seconds, directory / "stacks.txt"):
+        return uvloop.run(run(options, directory))
 
 
 def _planted(bug: str, only: Sequence[str]) -> dict[str, Any]:
@@ -119,27 +86,9 @@ def _causes(failed: BaseException) -> str:
     """Write what a task group wraps: which fault it was is in there."""
     if isinstance(failed, BaseExceptionGroup):
         return "; ".join(map(_causes, failed.exceptions))
+    if isinstance(failed.__context__, StoodStill):
+        return f"{failed!r}, after {failed.__context__!r}"
     return repr(failed)
-
-
-def _report(events: Sequence[Event], verdict: Verdict) -> int:
-    _print_counts(verdict.counts, "checked")
-    print(f"violations: {len(verdict.violations)}")
-    rules = Counter(f"promise {one.promise}, {one.rule}" for one in verdict.violations)
-    for rule, count in rules.most_common(_SHOWN):
-        print(f"  {rule}: {count}")
-    first = verdict.first
-    if first is not None:
-        print(f"first: promise {first.promise}, {first.rule}: {first.text}")
-        print(f"  client {first.client or '-'}, channel {first.channel or '-'}")
-        print("\n".join(f"  {line}" for line in timeline(events, first)))
-    return len(verdict.violations)
-
-
-def _print_counts(counts: Counter[str], title: str) -> None:
-    print(f"{title}:")
-    for name, count in sorted(counts.items()):
-        print(f"  {name}: {count}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         "--only", choices=[*Kind], default=[], action="append", help="a fault; others do not happen"
     )
     parser.add_argument("--previous", type=Path, help="a working tree of the version before")
-    parser.add_argument("--check", type=Path, help="judge what is in this directory")
+    parser.add_argument(
+        "--check", type=Path, nargs="+", default=[], help="judge what is in these directories"
+    )
     return parser
 
 
