@@ -203,12 +203,12 @@ class Connection(Writer):
 
     def stalled(self) -> None:
         """Give the peer a limited time to read again."""
-        self.stalled_since = self.node.loop.time()
+        self.stall(self.node.loop.time())
         self.reschedule()
 
     def drained(self) -> None:
         """Forget that it did not read."""
-        self.stalled_since = None
+        self.read_on()
         if self._holds_back:
             self.max_bytes = self._write_limits.max_queue_bytes
             for channel in self.session.channels:
@@ -344,7 +344,7 @@ class Connection(Writer):
             node.hub.hold_back(channel, self)
         if channels:
             self.max_bytes = self.transport.buffered() + self._write_limits.max_queue_bytes
-            self.stalled_since = node.loop.time()
+            self.stall(node.loop.time())
             self.reschedule()
         return bool(channels)
 
