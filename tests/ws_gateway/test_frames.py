@@ -282,12 +282,15 @@ class TestWholeMessages:
             raw(FIN | TEXT, MASKED | 127, bytes(127) + MASK),
             raw(FIN | TEXT, MASKED | 126, b"\0"),
         ],
+        ids=range(11),
     )
     def test_all_else_is_left_for_the_parser(self, data: bytes) -> None:
         """More or less than one, another kind, and what is forbidden."""
         assert FrameParser(LIMIT).take_whole(data) is None
 
-    @pytest.mark.parametrize("before", [masked(TEXT, b"a", fin=False), masked(TEXT, b"a")[:3]])
+    @pytest.mark.parametrize(
+        "before", [masked(TEXT, b"a", fin=False), masked(TEXT, b"a")[:3]], ids=["message", "frame"]
+    )
     def test_what_continues_something_is_left_for_the_parser(self, before: bytes) -> None:
         """A fragmented message, or a frame that has not come whole."""
         parser = FrameParser(LIMIT)
