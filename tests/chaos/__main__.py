@@ -18,7 +18,7 @@ import uvloop
 
 from tests.chaos import planted
 from tests.chaos.deadline import StoodStill, last_resort
-from tests.chaos.history import Event, read
+from tests.chaos.history import Event, read_all
 from tests.chaos.report import Report
 from tests.chaos.run import Options, run
 from tests.chaos.schedule import Kind
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = 0
     for directory in options.check:
         print(f"{directory}:")
-        report.add(directory.name, read(sorted(directory.glob("*.jsonl"))))
+        report.add(directory.name, read_all(directory))
     seeds = () if options.check else range(options.seed, options.seed + options.seeds)
     for seed in seeds:
         directory = (_DIRECTORY / f"seed-{seed}").absolute()

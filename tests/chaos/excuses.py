@@ -2,8 +2,9 @@
 
 A client is excused while it has no subscription, until it hears live again; while its gateway is
 stopped or without Redis, or its network is bad, from the beginning of that fault until it first
-gets something that was published after the fault's end; and while its process did not run. A fault
-excuses nothing ``RECOVERY_SECONDS`` after its end, heard or not, and nobody else's lateness.
+gets something that was published after the fault's end; and while its process or its gateway's did
+not run, which a busy machine brings about. A fault excuses nothing ``RECOVERY_SECONDS`` after its
+end, heard or not, and nobody else's lateness.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ RECOVERY_SECONDS = 5.0
 """After a fault's end, until what it held back must have come."""
 _LIVE_SECONDS = 2.0
 _EXPIRED = 3005
-LAG = "the client's own process"
+LAG = "a process that did not run"
 EXPIRY = "token expired"
 OTHER = "nothing known"
 ROUGH = "-rough"
@@ -193,7 +194,10 @@ class Excuses:
             if self._concerns(fault, client):
                 yield self._fault(client, fault.at, fault.ended, fault.kind)
         for lag in self._lags:
-            if client.startswith(lag.process) or lag.process == "":
+            begin = lag.at - lag.seconds
+            if client.startswith(lag.process) or lag.process in self.visits.at(
+                client, begin, lag.at
+            ):
                 yield Excuse(lag.at - lag.seconds, lag.at, LAG)
 
     def _fault(self, client: str, begin: float, end: float, kind: str) -> Excuse:

@@ -261,6 +261,11 @@ def read(paths: Iterable[Path]) -> list[Event]:
     return events
 
 
+def read_all(directory: Path) -> list[Event]:
+    """Read what everybody has written in one run."""
+    return read(sorted(directory.glob("*.jsonl")))
+
+
 def write(path: Path, events: Iterable[Event]) -> None:
     """Write a history that was made up or changed."""
     journal = Journal(path)

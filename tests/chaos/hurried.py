@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import runpy
 import sys
+import threading
 import time
 from pathlib import Path
 
 RELOAD_SECONDS = 0.1
 REFRESH_SECONDS = 0.2
 COOLDOWN_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
+_LAG_SECONDS = 0.5
 
 
 class OffsetClock:
@@ -60,8 +64,31 @@ def hurry_token_service() -> None:
     app.open_service = functools.partial(app.open_service, clock=clock)
 
 
+def tell_lateness() -> None:
+    """Note in the history, from now on, when this process did not run: ``CHAOS_LAGS`` has a file.
+
+    A thread of its own finds out, so that an event loop that stands still is not taken for that.
+    """
+    path = os.environ.get("CHAOS_LAGS")
+    if path:
+        name = Path(path).name.removesuffix(".jsonl")
+        threading.Thread(target=_watch, args=(Path(path), name), daemon=True).start()
+
+
+def _watch(file: Path, name: str) -> None:
+    with file.open("a", encoding="utf-8", buffering=1) as journal:
+        while True:
+            before = time.monotonic()
+            time.sleep(_LOOK_SECONDS)
+            now = time.monotonic()
+            late = now - before - _LOOK_SECONDS
+            if late > _LAG_SECONDS:
+                journal.write(json.dumps(["lag", now, name, round(late, 3)]) + "\n")
+
+
 def main() -> None:
     """Run what the command line names."""
+    tell_lateness()
     del sys.argv[0]
     if sys.argv[0] == "ws_gateway":
         hurry_gateway()

@@ -163,6 +163,7 @@ def main() -> None:
     """Plant what is wanted, and run the gateway."""
     for name in os.environ[VARIABLE].split(","):
         BUGS[name]()
+    hurried.tell_lateness()
     hurried.hurry_gateway()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.chaos.cast import CHANNELS, Cast, users
 from tests.chaos.deadline import StoodStill, limited
 from tests.chaos.faults import Faults
-from tests.chaos.history import Event, Journal, Lag, read
+from tests.chaos.history import Event, Journal, Lag, read_all
 from tests.chaos.observer import Audit, watch_gateways
 from tests.chaos.schedule import Kind, has_sentinels, plan, possible
 from tests.chaos.world import World
@@ -117,7 +117,7 @@ async def run(options: Options, directory: Path) -> list[Event]:
         journal.close()
         async with limited("stopping the stack", _STOP_SECONDS, stacks):
             await running.__aexit__(None, None, None)
-    return read([*cast.journals, directory / "faults.jsonl"])
+    return await asyncio.to_thread(read_all, directory)
 
 
 async def _watch_ourselves(journal: Journal) -> None:

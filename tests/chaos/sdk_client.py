@@ -23,6 +23,7 @@ from centrifuge import (
 )
 from centrifuge.exceptions import CentrifugeError, ReplyError
 from typing_extensions import override
+from websockets.asyncio.client import ClientConnection
 
 from tests.chaos.history import (
     CUT,
@@ -77,6 +78,7 @@ class SDKClient(ClientEventHandler):  # type: ignore[misc]
         self._attempts: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connected = False
+        self._opened: ClientConnection | None = None
         self._client = Client(
             url,
             self,
@@ -142,8 +144,9 @@ class SDKClient(ClientEventHandler):  # type: ignore[misc]
     async def on_connected(self, ctx: ConnectedContext) -> None:
         """Note it."""
         self._connected = True
-        opened = self._client._conn  # its handshake says where it is
-        self._note(Connected(time.monotonic(), self.name, gateway_of(opened) if opened else ""))
+        self._opened = self._client._conn  # its handshake says where it is
+        gateway = gateway_of(self._opened) if self._opened else ""
+        self._note(Connected(time.monotonic(), self.name, gateway))
 
     @override
     async def on_connecting(self, ctx: ConnectingContext) -> None:
@@ -159,8 +162,13 @@ class SDKClient(ClientEventHandler):  # type: ignore[misc]
         if self._connected:
             self._connected = False
             if code < _FIRST_CODE:
-                code = CUT if code == _TRANSPORT_CLOSED else LEFT
+                code = self._told() if code == _TRANSPORT_CLOSED else LEFT
             self._note(Closed(time.monotonic(), self.name, code))
+
+    def _told(self) -> int:
+        """Return the code of the close frame; the SDK does not tell it to who is just sending."""
+        frame = self._opened.protocol.close_rcvd if self._opened else None
+        return frame.code if frame else CUT
 
     def begin(self, ctx: SubscribedContext) -> None:
         """Note the beginning of a subscription."""

@@ -257,7 +257,9 @@ class World:
                 f"gateway-{number}",
                 (sys.executable, "-m", runner, "ws_gateway"),
                 directory,
-                environment=self._gateway_environment(auth, public, inside, link) | dict(settings),
+                environment=self._gateway_environment(auth, public, inside, link)
+                | {"CHAOS_LAGS": str(directory / f"gateway-{number}.jsonl")}
+                | dict(settings),
                 probe=inside,
             )
             for number, (public, inside, link) in enumerate(
