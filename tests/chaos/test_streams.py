@@ -82,6 +82,21 @@ def story() -> Story:
     return Story()
 
 
+def test_who_is_told_of_a_gap_may_miss_the_last_word(story: Story) -> None:
+    """If it is before the place where he goes on; what comes behind it is to come."""
+    for client, top in (("a", 8), ("b", 6)):
+        story.subscribe(client, 3)
+        story.subscribe(client, top, recovered=False)
+    story.keep((6, "before"), (7, "last"))
+    story.end("last")
+
+    found = story.judge().violations
+
+    assert [
+        (violation.rule, violation.client) for violation in found if "came" in violation.text
+    ] == [("silence", "b")]
+
+
 def lost_at(story: Story, *more: Event) -> list[str]:
     """Have one client resume on a stream whose tail was lost, and another that was told so."""
     for client, gateway in (("a", "gateway-0"), ("b", "gateway-0")):

@@ -12,6 +12,9 @@ import { WebSocket } from "ws";
 const OLD_SECONDS = 30;
 const AGAIN_MILLISECONDS = 300;
 const MOST_WAITING = 20;
+// As the processes of Python look how late they are.
+const LOOK_SECONDS = 0.1;
+const LAG_SECONDS = 0.5;
 const LOST = -1;
 const LEFT = 0;
 const CUT = 1006;
@@ -163,6 +166,12 @@ for (const member of members) {
 }
 await Promise.all(members.map((member) => member.room.ready()));
 console.log("ready");
+let before = now();
+setInterval(() => {
+  const late = now() - before - LOOK_SECONDS;
+  if (late > LAG_SECONDS) note("lag", now(), "node", late);
+  before = now();
+}, LOOK_SECONDS * 1000);
 const timers = members.map((member) => setInterval(() => member.publish(), job.pause * 1000));
 for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
