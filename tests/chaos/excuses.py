@@ -34,6 +34,18 @@ RECOVERY_SECONDS = 5.0
 """After a fault's end, until what it held back must have come."""
 _LIVE_SECONDS = 2.0
 _EXPIRED = 3005
+# Codes between are of one subscription, and none that a stop brings about.
+_UNSUBSCRIBED, _CLOSED = 2000, 3000
+HARMLESS = {
+    Kind.NGINX_RELOAD,
+    Kind.KEY_ROTATION,
+    Kind.AUTH_RESTART,
+    Kind.AUTH_CLOCK,
+    Kind.REVOKE_TOKEN,
+    Kind.REVOKE_SESSION,
+    Kind.SLOW_READER,
+}
+"""Faults that cost nobody his subscription whom they do not name."""
 LAG = "a process that did not run"
 EXPIRY = "token expired"
 OTHER = "nothing known"
@@ -184,7 +196,7 @@ class Excuses:
     def _of(self, client: str) -> Iterator[Excuse]:
         for begin, end, code in self._away[client]:
             until = self._heard(client, end, _LIVE_SECONDS)
-            yield Excuse(begin, until, self._cause(begin, code))
+            yield Excuse(begin, until, self._cause(client, begin, code))
         for down in self._downs:
             if down.kind in _STANDSTILL and _meet(
                 self.visits.at(client, down.at, down.until), down.gateway
@@ -222,11 +234,24 @@ class Excuses:
                 return min(at, moment + most)
         return moment + most
 
-    def _cause(self, moment: float, code: int) -> str:
+    def _cause(self, client: str, moment: float, code: int) -> str:
+        """Name the latest fault that may have cost a client its subscription."""
         if code == _EXPIRED:
             return EXPIRY
-        causes = [f for f in self.faults if f.at <= moment <= f.healed + _LIVE_SECONDS]
-        return max(causes, key=lambda fault: fault.at).kind if causes else OTHER
+        gateways = self.visits.at(client, moment, moment)
+        stops = [
+            (down.at, down.kind)
+            for down in self._downs
+            if down.at <= moment <= down.until + _LIVE_SECONDS and _meet(gateways, down.gateway)
+        ]
+        others = [
+            (fault.at, fault.kind)
+            for fault in self.faults
+            if fault.at <= moment <= fault.healed + _LIVE_SECONDS and fault.kind not in HARMLESS
+        ]
+        causes = stops if code < _UNSUBSCRIBED or code >= _CLOSED else []
+        found = causes or others
+        return max(found)[1] if found else OTHER
 
 
 def linked(fault: Fault) -> str:

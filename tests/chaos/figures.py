@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tests.chaos.circumstances import Circumstances
-from tests.chaos.excuses import ROUGH, linked
+from tests.chaos.excuses import HARMLESS, ROUGH, linked
 from tests.chaos.history import (
     LEFT,
     Answered,
@@ -32,12 +32,7 @@ _ATTENTION_SECONDS = 2.0
 _LIVE_SECONDS = 1.0
 _PATIENCE_SECONDS = 60.0
 _EXPIRED = 3005
-_HARMLESS = {
-    Kind.NGINX_RELOAD,
-    Kind.KEY_ROTATION,
-    Kind.AUTH_RESTART,
-    Kind.AUTH_CLOCK,
-}
+_NAMED = {Kind.REVOKE_TOKEN, Kind.REVOKE_SESSION, Kind.SLOW_READER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +142,7 @@ def _tells(fault: Fault, event: Event, circumstances: Circumstances) -> bool:
 def _befalls(fault: Fault, client: str, circumstances: Circumstances) -> bool:
     """Say whether a fault is a client's."""
     kind = fault.kind
-    if kind in {Kind.REVOKE_TOKEN, Kind.REVOKE_SESSION, Kind.SLOW_READER}:
+    if kind in _NAMED:
         return client.startswith(f"{fault.target}-")
     if kind in {Kind.CLIENT_CUT, Kind.CLIENT_SLOW}:
         return client.endswith(ROUGH) or not fault.target
@@ -158,7 +153,7 @@ def _befalls(fault: Fault, client: str, circumstances: Circumstances) -> bool:
 
 def _otherwise(fault: Fault, event: Event, circumstances: Circumstances) -> bool:
     """Say whether what a fault of no gateway's and not Redis' seems to do is another's."""
-    if fault.kind not in _HARMLESS:
+    if fault.kind not in HARMLESS - _NAMED:
         return False
     return any(
         one.begin <= event.at <= one.end and one.kind != fault.kind
