@@ -32,8 +32,8 @@ def fanout(world: World) -> Iterator[Table]:
                 done = compare(
                     kind,
                     size=size,
-                    deliveries=world.choose(300_000, 20_000),
-                    repeat=world.choose(5, 3),
+                    deliveries=world.choose(200_000 if kind is drawbridge else 20_000, 5_000),
+                    repeat=world.choose(5, 2),
                     together=TOGETHER,
                 )
             except AssertionError as error:
@@ -73,7 +73,7 @@ def growth(world: World) -> Iterator[Table]:
     """More connections, and more channels."""
     table = Table("What a delivery costs where there is more of everything")
     largest = world.choose(LARGEST, 3 * SMALL)
-    deliveries, repeat = world.choose(300_000, 30_000), world.choose(5, 3)
+    deliveries, repeat = world.choose(200_000, 10_000), world.choose(5, 2)
     found = with_connections(
         ours.drawbridge(world), few=SMALL, many=largest, deliveries=deliveries, repeat=repeat
     )
