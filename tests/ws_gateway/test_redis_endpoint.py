@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from redis.asyncio.connection import SSLConnection
 
 from infra.embedded import certificate
 from infra.embedded.local_directory import LocalDirectory
 from tests.integration.embedded import free_ports
+from tests.redis_guard import make_certificate
 from tests.redis_sentinel import RedisSentinels
 from tests.redis_server import RedisServer
 from tests.ws_gateway.broker.conftest import until
@@ -268,31 +264,6 @@ def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentine
         yield servers.start()
     finally:
         servers.kill()
-
-
-def make_certificate(certificate_path: Path, key_path: Path) -> None:
-    """Make a certificate that nobody but itself vouches for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    certificate_path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
 
 
 @contextlib.asynccontextmanager
