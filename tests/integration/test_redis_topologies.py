@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from auth_service.app import Service, open_service
-from auth_service.redis_address import connect
-from auth_service.revocation_publisher import STREAM, RevocationPublisher
-from auth_service.settings import Settings
-from auth_service.store import revocations
-from auth_service.store.revocations import Revocation
+from auth_service.revocation_publisher import STREAM
 from tests.integration.gateways import CHANNELS, Gateway, Issuer
+from tests.integration.revocation_log import Log, publishing
 from tests.redis_guard import GATEWAY, PUBLISHER
 from tests.redis_topologies import KINDS, GuardedRedis
 from tests.ws_gateway.broker.conftest import until
@@ -169,48 +164,12 @@ def world(
         yield world
 
 
-class Log:
-    """The token service's revocation log, and what publishes it."""
-
-    def __init__(self, service: Service, url: str) -> None:
-        self._service = service
-        self.publisher = RevocationPublisher(
-            log=service.revocation_log,
-            redis=connect(url, STREAM),
-            metrics=service.metrics,
-            clock=service.clock,
-        )
-
-    async def revoke(self, session: str) -> None:
-        """End a session."""
-        now = int(time.time())
-        entry = Revocation(kind="sid", value=session, sub="", until=now + 900, reason="logout")
-        async with self._service.database.write() as connection:
-            await revocations.append(connection, entry, now=now)
-        self._service.revocation_log.appended(1)
-
-
 @pytest.fixture
-async def log(world: World, tmp_path: Path, issuer: Issuer) -> AsyncIterator[Log]:
+async def log(world: World, tmp_path: Path) -> AsyncIterator[Log]:
     """A log that is being published, which the gateway has read."""
-    settings = Settings.from_environment(
-        {
-            "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/auth.db",
-            "AUTH_KEYS_DIR": f"{tmp_path}/keys",
-            "AUTH_ISSUER": issuer.url,
-        }
-    )
-    async with open_service(settings) as service:
-        log = Log(service, world.redis.url_of(PUBLISHER))
-        publishing = asyncio.create_task(log.publisher.run())
-        try:
-            async with asyncio.timeout(30):
-                while world.gateway.readiness()[0] != httpx2.codes.OK:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
-            yield log
-        finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+    async with publishing(tmp_path, world.redis.url_of(PUBLISHER)) as log:
+        await world.gateway.ready()
+        yield log
 
 
 async def test_the_users_of_the_documentation_may_do_all_that_is_done(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio.connection import SSLConnection
+from redis.asyncio.sentinel import Sentinel
 
 from infra.embedded import certificate
 from infra.embedded.local_directory import LocalDirectory
@@ -243,6 +244,27 @@ class TestSentinel:
         news = await first_news(Endpoint(read_address(sentinels.url), locate), caplog)
 
         assert news == "redis is away: RedisError: the server that was named is no master"
+
+    async def test_who_gives_up_while_they_are_asked_is_heard(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """``asyncio.wait_for`` of Python 3.11 may lose it; a gateway that ends would hang."""
+        begun = asyncio.Event()
+
+        async def discover(*_: object) -> tuple[str, int]:
+            begun.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return "127.0.0.1", 1
+
+        monkeypatch.setattr(Sentinel, "discover_master", discover)
+        connection = Endpoint("redis+sentinel://127.0.0.1:1/main").connection()
+        connecting = asyncio.ensure_future(connection.connect())  # type: ignore[no-untyped-call]
+        await begun.wait()
+        connecting.cancel()
+
+        await asyncio.wait({connecting}, timeout=20)
+        assert connecting.cancelled()
 
     async def test_an_unknown_name_is_said_without_a_password(
         self, sentinels: RedisSentinels, caplog: pytest.LogCaptureFixture
