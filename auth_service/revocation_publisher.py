@@ -71,7 +71,7 @@ class RevocationPublisher:
             while True:
                 done = await self._step()
                 if task is not None and task.cancelling():
-                    # Before Python 3.12 wait_for, which redis-py sends with, may lose the exception.
+                    # wait_for, which redis-py sends with, may lose it before Python 3.12.
                     raise asyncio.CancelledError
                 await self._log.pause(LOOK_SECONDS if done else _RETRY_SECONDS)
         finally:

@@ -313,7 +313,7 @@ async def test_nothing_ends_the_publishing(
 async def test_it_ends_though_the_client_of_redis_loses_the_cancellation(
     publisher: RevocationPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ``asyncio.wait_for`` of Python 3.11 does where what it waits for is done; shutdown hung."""
+    """As ``wait_for`` of Python 3.11 does where what it waits for is done; shutdown hung."""
     begun = asyncio.Event()
 
     async def publish() -> None:
