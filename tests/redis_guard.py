@@ -37,6 +37,13 @@ class Guard:
     Args:
         directory: For the files.
         gateways: Further gateways' users.
+
+    Attributes:
+        authority: Whom to believe.
+        users: The file of the servers' users.
+        sentinel_configuration: What of a sentinel's is about users.
+        server_options: Of servers.
+        sentinel_options: Of sentinels.
     """
 
     def __init__(self, directory: Path, *gateways: str) -> None:
@@ -48,13 +55,13 @@ class Guard:
         gateway = next(line for line in users.splitlines() if f"user {GATEWAY} " in line)
         users = "\n".join(
             (
-                *(users, servers, "user default off"),
+                *(users, servers),
                 *(gateway.replace(GATEWAY, name) for name in gateways),
                 f"user {ADMINISTRATOR} on >{PASSWORD} ~* &* +@all\n",
             )
         )
-        self._users = directory / "users.acl"
-        self._users.write_text(users)
+        self.users = directory / "users.acl"
+        self.users.write_text(users)
         self.sentinel_configuration = f"{sentinels}\nuser {ADMINISTRATOR} on >{PASSWORD} +@all\n"
         self._tls = (
             *("--tls-cert-file", str(self.authority), "--tls-key-file", str(key)),
@@ -63,7 +70,7 @@ class Guard:
         )
         self.server_options = (
             *self._tls,
-            *("--aclfile", str(self._users)),
+            *("--aclfile", str(self.users)),
             *("--masteruser", "drawbridge-replica", "--masterauth", PASSWORD),
         )
         self.sentinel_options = self._tls
