@@ -56,11 +56,15 @@ async def test_what_was_published_outlives_a_restart(redis: RedisServer) -> None
 def test_who_has_no_name_may_not_even_ask(redis: RedisServer) -> None:
     """The default user has all rights, and nobody is it."""
     for name, password in ((None, None), ("default", ""), ("default", "any")):
-        with contextlib.closing(
-            Redis(port=redis.port, username=name, password=password, retry=Retry(NoBackoff(), 0))
-        ) as client:
-            with pytest.raises(AuthenticationError):
-                client.ping()
+        with (
+            contextlib.closing(
+                Redis(
+                    port=redis.port, username=name, password=password, retry=Retry(NoBackoff(), 0)
+                )
+            ) as client,
+            pytest.raises(AuthenticationError),
+        ):
+            client.ping()
 
 
 def probes() -> list[list[str]]:

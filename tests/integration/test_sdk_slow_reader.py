@@ -20,23 +20,15 @@ from centrifuge import (
 )
 from typing_extensions import override
 
+from tests.attacks.door import CHANNELS
 from tests.integration.embedded import ask
-from tests.integration.gateways import CHANNELS, Gateway, Issuer
+from tests.integration.gateways import Gateway, Issuer
 
 pytestmark = pytest.mark.integration
 
-CHANNEL = "hot:a"
+CHANNEL = "kept:a"  # where publications may be dropped
 BULK = "x" * 60_000
 AFTER = 3  # more than one, and far less than what one answer may recover
-HOT = """
-[namespaces.hot]
-slow_reader = "drop"
-allow_subscribe_for_client = true
-allow_publish_for_client = true
-history_size = 1000
-history_ttl = "300s"
-force_recovery = true
-"""
 
 
 class Link(ClientEventHandler):  # type: ignore[misc]
@@ -88,7 +80,7 @@ class Reader(SubscriptionEventHandler):  # type: ignore[misc]
 def gateway(tmp_path: Path, issuer: Issuer) -> Iterator[Gateway]:
     """One that keeps little for who does not read."""
     channels = tmp_path / "hot.toml"
-    channels.write_text(CHANNELS + HOT)
+    channels.write_text(CHANNELS)
     settings = {
         "GATEWAY_CHANNELS_FILE": str(channels),
         "GATEWAY_MAX_QUEUE_BYTES": "65536",
