@@ -76,7 +76,7 @@ class GuardedRedis:
         if self.behind is None:
             self.servers[0].ask("SAVE")
             return
-        replica, written = self._replica, self.servers[0].ask("INFO", "replication")
+        replica, written = self.survivor, self.servers[0].ask("INFO", "replication")
         wait_for(
             lambda: (
                 replica.ask("INFO", "replication")["slave_repl_offset"]
@@ -94,9 +94,9 @@ class GuardedRedis:
             self.servers[0].start()
 
     @property
-    def _replica(self) -> RedisServer:
-        assert self.behind is not None
-        return self.behind.servers[-1]
+    def survivor(self) -> RedisServer:
+        """The server that has it all after `lose_the_tail`."""
+        return self.servers[-1]
 
     def shut_out(self, user: str) -> None:
         """Cut a user's connections, and let none of his in."""
