@@ -273,7 +273,10 @@ class Containers:
     def redis_cli(self, *words: str) -> str:
         """Ask Redis as its probes do; empty where it refuses."""
         done = subprocess.run(  # noqa: S603 - our own words only
-            [programs.find("redis-cli"), "-e", "-p", str(self.redis), *words],
+            [
+                *(programs.find("redis-cli"), "-e", "-p", str(self.redis)),
+                *("--no-auth-warning", "--user", "drawbridge-probe", "--pass", "any", *words),
+            ],
             capture_output=True,
             text=True,
             check=False,
