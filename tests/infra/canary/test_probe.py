@@ -111,6 +111,15 @@ async def test_a_channel_that_is_refused_is_no_connection(server: Embedded) -> N
         assert canary.count("publish") + canary.count("publish", "failure") == 0
 
 
+async def test_a_wrong_password_is_no_connection_and_is_tried_once(server: Embedded) -> None:
+    """A minute has to pass before the service is asked to hash again."""
+    async with alice(server, password="wrong", deadline_seconds=5.0).running() as canary:
+        await canary.until(lambda: canary.count("connect", "failure") >= 3)
+
+        assert canary.count("login", "failure") == 1
+        assert canary.count("connect") == 0
+
+
 async def test_it_logs_in_again_after_its_session_was_ended(server: Embedded) -> None:
     """Which tells an SDK to stay away; a program that is to watch does not."""
     async with alice(server, user="bob", password=server.passwords["bob"]).running() as canary:
