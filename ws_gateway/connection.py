@@ -13,7 +13,7 @@ import logging
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from math import ceil, inf
 from typing import Any
@@ -203,12 +203,12 @@ class Connection(Writer):
 
     def stalled(self) -> None:
         """Give the peer a limited time to read again."""
-        self.stalled_since = self.node.loop.time()
+        self.stall(self.node.loop.time())
         self.reschedule()
 
     def drained(self) -> None:
         """Forget that it did not read."""
-        self.stalled_since = None
+        self.read_on()
         if self._holds_back:
             self.max_bytes = self._write_limits.max_queue_bytes
             for channel in self.session.channels:
@@ -344,7 +344,7 @@ class Connection(Writer):
             node.hub.hold_back(channel, self)
         if channels:
             self.max_bytes = self.transport.buffered() + self._write_limits.max_queue_bytes
-            self.stalled_since = node.loop.time()
+            self.stall(node.loop.time())
             self.reschedule()
         return bool(channels)
 
@@ -407,7 +407,12 @@ class Connection(Writer):
         except Disconnect as end:
             self.end(end)
             return
-        self._start(self._guarded(self._perform_all(commands)))
+        if len(commands) == 1 and not self.pending:
+            # The first of this turn, and most often all there is.
+            self._turn_ends = self.node.loop.time() + _TURN_SECONDS
+            self._start(self._guarded(self._perform(commands[0])))
+        else:
+            self._start(self._guarded(self._perform_all(commands)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = start(work, self.node.loop, self._performed)
@@ -491,19 +496,22 @@ class Connection(Writer):
             if request is None:
                 return
             self.node.metrics.messages_received[REQUEST_NAMES[type(request)]] += 1
-            reply = await self._answer(command.id, request)
+            # Of these there are the most.
+            if isinstance(request, PublishRequest):
+                await self._publish(request)
+                answer = self.codec.acknowledge(command.id)
+            else:
+                answer = self.codec.encode(await self._answer(command.id, request))
         except ReplyError as error:
             self._log_refusal(error, command)
-            reply = Reply(
-                id=command.id,
-                error=Error(code=error.code, message=error.message, temporary=error.temporary),
-            )
+            reason = Error(code=error.code, message=error.message, temporary=error.temporary)
+            answer = self.codec.encode(Reply(id=command.id, error=reason))
         else:
             # A command without id, as a bare client may send it, asks for no reply.
             if not command.id:
                 return
         if not self.closed:
-            self.send(self.codec.encode(reply))
+            self.send(answer)
 
     def _limit(self, now: float) -> None:
         """Count a command against the connection's own pace, and its user's."""
@@ -527,6 +535,21 @@ class Connection(Writer):
         }
         logger.info("command refused", extra=fields)
 
+    def _publish(self, request: PublishRequest) -> Awaitable[None]:
+        session, channel = self.session, request.channel
+        credentials = session.credentials
+        if credentials is None:  # the session lets only connect pass without
+            raise Disconnect(DisconnectCode.BAD_REQUEST, "command before connect")
+        grant = session.grant(channel)
+        return self.node.publish(
+            self,
+            credentials,
+            channel,
+            request.data,
+            subscribed=channel in session.channels,
+            chan_info=None if grant is None else grant.info,
+        )
+
     async def _answer(self, command_id: int, request: Request) -> Reply:
         if isinstance(request, ConnectRequest):
             return Reply(id=command_id, connect=await self._connect(request))
@@ -534,18 +557,6 @@ class Connection(Writer):
         if credentials is None:  # the session lets only connect pass without
             raise Disconnect(DisconnectCode.BAD_REQUEST, "command before connect")
         match request:
-            case PublishRequest(channel=channel, data=data):
-                subscribed = channel in self.session.channels
-                grant = self.session.grant(channel)
-                await self.node.publish(
-                    self,
-                    credentials,
-                    channel,
-                    data,
-                    subscribed=subscribed,
-                    chan_info=None if grant is None else grant.info,
-                )
-                return Reply(id=command_id, publish=EMPTY)
             case SubscribeRequest():
                 return Reply(id=command_id, subscribe=await self._subscribe(credentials, request))
             case UnsubscribeRequest(channel=channel):
@@ -562,8 +573,8 @@ class Connection(Writer):
                 return Reply(id=command_id, sub_refresh=self._sub_refresh(credentials, request))
             case HistoryRequest() | PresenceRequest() | PresenceStatsRequest():
                 return await self._look(command_id, credentials, request)
-            case PingRequest() | SendRequest():
-                pass  # the session has ended or answered these
+            case PublishRequest() | PingRequest() | SendRequest():
+                pass  # the first is not for here, and the session has ended or answered the others
         raise ReplyError(ErrorCode.NOT_AVAILABLE)
 
     async def _look(

@@ -38,6 +38,8 @@ _SHORT_HEADERS = {
     for opcode in (TEXT, BINARY, CLOSE, PING, PONG, TEXT | COMPRESSED, BINARY | COMPRESSED)
 }
 _MASK_SIZE = 4
+_SHORT_HEADER = 2 + _MASK_SIZE
+_MEDIUM_HEADER = 4 + _MASK_SIZE
 # Section 7.4: 1004-1006 and 1015 are never sent, 1016-2999 are not defined.
 _SENDABLE_CODES = (range(1000, 1004), range(1007, 1015), range(3000, 5000))
 
@@ -113,6 +115,28 @@ class FrameParser:
         self._fragments: bytearray | None = None
         self._opcode = CONTINUATION  # of the fragmented message, CONTINUATION if there is none
         self._inflates = inflates
+
+    def take_whole(self, data: bytes) -> bytes | None:
+        """Return the payload of data that is one whole text message and no more.
+
+        Nearly all that clients send is; None for whatever else, which is for :meth:`feed`.
+        """
+        size = len(data)
+        if (
+            size < _SHORT_HEADER
+            or data[0] != _FIN | TEXT
+            or self._buffer is not None
+            or self._fragments is not None
+        ):
+            return None
+        length, body = data[1] ^ _MASKED, _SHORT_HEADER
+        if length >= _LENGTH_16:
+            if length > _LENGTH_16 or size < _MEDIUM_HEADER:
+                return None
+            length, body = data[2] << 8 | data[3], _MEDIUM_HEADER
+        if size != body + length or length > self._max:
+            return None
+        return apply_mask(data[body:], data[body - _MASK_SIZE : body])
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (opcode, payload) for each message or control frame that ``data`` completes.

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from ws_gateway import delivery
 from ws_gateway.delivery import BY_NAME, Delivery
 from ws_gateway.exceptions import Disconnect
+from ws_gateway.group import Group
 from ws_gateway.protocol.codec import Codec
 from ws_gateway.protocol.messages import ABSENT, Join, Leave, Publication, Push, Reply
 from ws_gateway.tags import Filter, wanted
@@ -69,13 +70,13 @@ class Hub:
 
     def __init__(self, spread: Spread = _send_to_each) -> None:
         self._spread = spread
-        self._channels: dict[str, dict[_Form, set[Subscriber]]] = {}
+        self._channels: dict[str, dict[_Form, Group[Subscriber]]] = {}
         # Who knows publications already that are on their way to the others of the channel.
         self._ahead: dict[str, dict[Subscriber, int]] = {}
         # Who is told of some publications only.
         self._filters: dict[str, dict[Subscriber, Filter]] = {}
         # Who is told of those who come and go.
-        self._watchers: dict[str, dict[_Form, set[Subscriber]]] = {}
+        self._watchers: dict[str, dict[_Form, Group[Subscriber]]] = {}
         # Who does not read, and is given nothing more.
         self._held_back: dict[str, set[Subscriber]] = {}
         self._left_out: list[Subscriber] = []
@@ -123,7 +124,7 @@ class Hub:
             if told.delta:
                 payload = _Payload.PATCH if told.based else _Payload.WHOLE
             form = _Form(subscriber.codec, told.numbered, payload)
-            groups.setdefault(form, set()).add(subscriber)
+            groups.setdefault(form, Group()).add(subscriber)
             self.subscriptions += 1
             if told.numbered and channel not in self._numbers:
                 self._numbers[channel] = next(self._unused)
@@ -137,7 +138,7 @@ class Hub:
         form = _find(self._channels[channel], subscriber)
         if form is not None:
             form = form._replace(payload=_Payload.PLAIN)
-            self._watchers.setdefault(channel, {}).setdefault(form, set()).add(subscriber)
+            self._watchers.setdefault(channel, {}).setdefault(form, Group()).add(subscriber)
 
     def remove(self, channel: str, subscriber: Subscriber) -> bool:
         """Unsubscribe one that is subscribed, and say whether it was the channel's last."""
@@ -300,24 +301,24 @@ class _Patches:
             self._wholes[whole] = frame
         return frame
 
-    def move(self, groups: dict[_Form, set[Subscriber]]) -> None:
+    def move(self, groups: dict[_Form, Group[Subscriber]]) -> None:
         """Put those who are based now among those who are given patches."""
         for form, those in self.based:
-            groups[form].difference_update(those)
+            if those:
+                patched = groups.setdefault(form._replace(payload=_Payload.PATCH), Group())
+                groups[form].move(those, patched)
             if not groups[form]:
                 del groups[form]
-            if those:
-                groups.setdefault(form._replace(payload=_Payload.PATCH), set()).update(those)
 
 
-def _find(groups: dict[_Form, set[Subscriber]], subscriber: Subscriber) -> _Form | None:
+def _find(groups: dict[_Form, Group[Subscriber]], subscriber: Subscriber) -> _Form | None:
     for form, group in groups.items():
         if subscriber in group:
             return form
     return None
 
 
-def _discard(groups: dict[_Form, set[Subscriber]], subscriber: Subscriber) -> None:
+def _discard(groups: dict[_Form, Group[Subscriber]], subscriber: Subscriber) -> None:
     """Take a subscriber out of its group, and forget the group that it leaves empty."""
     form = _find(groups, subscriber)
     if form is not None:

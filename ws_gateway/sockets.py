@@ -90,6 +90,11 @@ class Socket(asyncio.Protocol, Expiring):
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
             return
+        whole = self._parser.take_whole(data)
+        if whole is not None and whole.isascii() and self._receiver is not None:
+            if self._code is None:
+                self._receiver.receive(whole, binary=False)
+            return
         try:
             for opcode, payload in self._parser.feed(data):
                 self._dispatch(opcode, payload)

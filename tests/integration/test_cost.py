@@ -38,10 +38,10 @@ ROUNDS = 5
 CROWD = 50
 
 CALLS_PER_HANDSHAKE = 365
-CALLS_PER_CONNECT = 75
-CALLS_PER_SUBSCRIBE = 69
-CALLS_PER_PUBLISH = 70
-CALLS_PER_DELIVERY = 3
+CALLS_PER_CONNECT = 67
+CALLS_PER_SUBSCRIBE = 66
+CALLS_PER_PUBLISH = 64
+"""With all its deliveries, of which none takes one."""
 BLOCKS_PER_CONNECTION = 32
 
 CHANNELS = """
@@ -293,7 +293,7 @@ async def test_publication(front: Front, token: str) -> None:
         for wire in wires:
             wire.writes.clear()
 
-    assert min(found) <= CALLS_PER_PUBLISH + CROWD * CALLS_PER_DELIVERY
+    assert min(found) <= CALLS_PER_PUBLISH
 
 
 async def test_publications_ready_together(front: Front, token: str) -> None:

@@ -257,6 +257,63 @@ class TestViolations:
         assert code in {None, DisconnectCode.PROTOCOL_ERROR, DisconnectCode.MESSAGE_TOO_BIG}
 
 
+class TestWholeMessages:
+    """What nearly always comes is read without ado, and is what it would be otherwise."""
+
+    @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 255, 256, LIMIT - 1])
+    def test_one_text_message_alone_is_taken(self, size: int) -> None:
+        """Of both short length encodings."""
+        payload = secrets.token_bytes(size)
+
+        assert FrameParser(LIMIT).take_whole(masked(TEXT, payload)) == payload
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            masked(TEXT, b"a") * 2,
+            masked(TEXT, b"a") + b"\x81",
+            masked(TEXT, b"a")[:-1],
+            masked(TEXT, b"a", fin=False),
+            masked(TEXT, b"a", rsv=4),
+            masked(BINARY, b"a"),
+            masked(PING, b"a"),
+            masked(TEXT, bytes(LIMIT + 1)),
+            raw(FIN | TEXT, 1, MASK + b"a"),
+            raw(FIN | TEXT, MASKED | 127, bytes(127) + MASK),
+            raw(FIN | TEXT, MASKED | 126, b"\0"),
+        ],
+        ids=range(11),
+    )
+    def test_all_else_is_left_for_the_parser(self, data: bytes) -> None:
+        """More or less than one, another kind, and what is forbidden."""
+        assert FrameParser(LIMIT).take_whole(data) is None
+
+    @pytest.mark.parametrize(
+        "before", [masked(TEXT, b"a", fin=False), masked(TEXT, b"a")[:3]], ids=["message", "frame"]
+    )
+    def test_what_continues_something_is_left_for_the_parser(self, before: bytes) -> None:
+        """A fragmented message, or a frame that has not come whole."""
+        parser = FrameParser(LIMIT)
+        assert list(parser.feed(before)) == []
+
+        assert parser.take_whole(masked(TEXT, b"b")) is None
+
+    @given(
+        st.sampled_from([FIN | TEXT, FIN | BINARY, TEXT, FIN | TEXT | 0x40]),
+        st.integers(0, 255),
+        st.binary(max_size=300),
+    )
+    def test_what_is_taken_is_what_the_parser_reads(
+        self, first: int, second: int, rest: bytes
+    ) -> None:
+        """Whatever the header says."""
+        data = raw(first, second, rest)
+
+        whole = FrameParser(200).take_whole(data)
+
+        assert whole is None or outcome([data], 200) == ([(TEXT, whole)], None)
+
+
 class TestLimit:
     """1009 as soon as the length is known, and no memory for what is not accepted (W11)."""
 

@@ -280,6 +280,27 @@ class TestWriting:
             assert [await caller.heard() for _ in range(100)] == [[b"%d" % n] for n in range(100)]
 
     @skips_time
+    async def test_where_there_are_many_each_waits_for_the_next(self) -> None:
+        """A moment, and only as long as there are: who is alone is not kept waiting."""
+        async with ScriptedRedis() as redis, linked(redis.endpoint) as listener:
+            await redis.called()
+
+            async def talk(times: int, pause: float) -> int:
+                before = len(redis.endpoint.writes)
+                for _ in range(times):
+                    listener.link.write(PING)
+                    await asyncio.sleep(pause)
+                return len(redis.endpoint.writes) - before
+
+            assert await talk(100, 0.001) == 100
+            await talk(200, 0.0002)
+            assert await talk(100, 0.0002) <= 25
+            await talk(20, 0.001)
+            assert await talk(100, 0.001) == 100
+
+            assert b"".join(redis.endpoint.writes) == 520 * PING
+
+    @skips_time
     async def test_nothing_is_kept_for_the_next_connection(self) -> None:
         """Neither what was said without one, nor what the one before had no time for."""
         async with ScriptedRedis() as redis, linked(redis.endpoint) as listener:

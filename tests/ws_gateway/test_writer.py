@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, strategies as st
 from typing_extensions import override
 
 from tests.ws_gateway.conftest import RecordingTransport
+from ws_gateway.group import Group
 from ws_gateway.writer import Flusher, SlowReason, WriteLimits, Writer
 
 LIMITS = WriteLimits(max_queue_bytes=100, max_stall_seconds=5)
@@ -225,6 +227,212 @@ class TestJoining:
         turns.turn()
 
         assert writer.writes == [b"b"]
+
+
+CROWD = 20
+
+
+def gather(writers: list[RecordingWriter]) -> Group[RecordingWriter]:
+    """Put writers into one group."""
+    group: Group[RecordingWriter] = Group()
+    for writer in writers:
+        group.add(writer)
+    return group
+
+
+class TestCrowd:
+    """A frame for a large group is queued once, and not with each of it."""
+
+    @pytest.fixture
+    def crowd(self, flusher: Flusher) -> list[RecordingWriter]:
+        """Enough for that."""
+        return [RecordingWriter(flusher) for _ in range(CROWD)]
+
+    def test_everybody_is_written_to_in_one_turn(
+        self, flusher: Flusher, turns: Turns, crowd: list[RecordingWriter]
+    ) -> None:
+        """Frames that are ready together in one write, again and again."""
+        group = gather(crowd)
+        for frames in ([b"a"], [b"b", b"c", b"d"], [b"e"]):
+            for frame in frames:
+                flusher.spread(frame, group)
+            turns.turn()
+
+        assert all(writer.writes == [b"a", b"bcd", b"e"] for writer in crowd)
+        assert turns.calls == 3
+        assert flusher.bytes == 5 * CROWD
+        assert all(writer.pending is None for writer in crowd)
+
+    def test_what_waits_for_one_leaves_before_it(
+        self, flusher: Flusher, turns: Turns, crowd: list[RecordingWriter]
+    ) -> None:
+        """The answer to a subscribe command, say."""
+        group = gather(crowd)
+        crowd[3].send(b"1")
+        for frame in (b"a", b"b"):
+            flusher.spread(frame, group)
+        crowd[3].send(b"2")
+        turns.turn()
+
+        assert crowd[3].writes == [b"1ab2"]
+        assert all(writer.writes == [b"ab"] for writer in crowd if writer is not crowd[3])
+        assert flusher.bytes == 2 * CROWD + 2
+
+    def test_what_one_is_sent_alone_leaves_behind_it(
+        self, flusher: Flusher, turns: Turns, crowd: list[RecordingWriter]
+    ) -> None:
+        """The answer to the publication itself."""
+        group = gather(crowd)
+        flusher.spread(b"a", group)
+        crowd[3].send(b"1")
+        turns.turn()
+
+        assert crowd[3].writes == [b"a1"]
+        assert all(writer.writes == [b"a"] for writer in crowd if writer is not crowd[3])
+        assert flusher.bytes == CROWD + 1
+
+    def test_who_ends_has_it_before_the_end(
+        self, flusher: Flusher, turns: Turns, crowd: list[RecordingWriter]
+    ) -> None:
+        """And after a discard not at all; the others have it once."""
+        group = gather(crowd)
+        flusher.spread(b"a", group)
+        crowd[0].send(b"1")
+        assert crowd[0].flush()
+        crowd[0].discard()
+        crowd[1].discard()
+        flusher.spread(b"b", gather(crowd[2:]))
+        turns.turn()
+
+        assert crowd[0].writes == [b"a1"]
+        assert crowd[1].writes == []
+        assert all(writer.writes == [b"ab"] for writer in crowd[2:])
+
+    def test_who_comes_later_has_only_what_comes_later(
+        self, flusher: Flusher, turns: Turns, crowd: list[RecordingWriter]
+    ) -> None:
+        """Within one turn too."""
+        group = gather(crowd)
+        late = RecordingWriter(flusher)
+        flusher.spread(b"a", group)
+        late.send(b"1")
+        group.add(late)
+        group.remove(crowd[0])
+        flusher.spread(b"b", group)
+        turns.turn()
+
+        assert late.writes == [b"1b"]
+        assert crowd[0].writes == [b"a"]
+        assert all(writer.writes == [b"ab"] for writer in crowd[1:])
+
+    def test_one_that_writes_in_a_way_of_its_own_is_asked_to(
+        self, flusher: Flusher, turns: Turns, crowd: list[RecordingWriter]
+    ) -> None:
+        """One whose messages are compressed."""
+
+        class Shouting(RecordingWriter):
+            takes_as_is = False
+
+            @override
+            def send(self, frame: bytes) -> None:
+                super().send(frame.upper())
+
+        own = Shouting(flusher)
+        group = gather([*crowd, own])
+        for _ in range(2):
+            flusher.spread(b"a", group)
+            turns.turn()
+
+        assert own.writes == [b"A", b"A"]
+        assert all(writer.writes == [b"a", b"a"] for writer in crowd)
+
+    def test_reader_that_lags_is_looked_at(
+        self, flusher: Flusher, turns: Turns, crowd: list[RecordingWriter]
+    ) -> None:
+        """Only that one; and never again once it reads, or is gone."""
+        group = gather(crowd)
+        for writer in crowd:
+            writer.recording.unread = 101
+        for slow in crowd[:3]:
+            slow.stall(1.0)
+        crowd[1].read_on()
+        crowd[2].discard()
+        flusher.spread(b"a", group)
+        turns.turn()
+
+        assert [bool(writer.cut) for writer in crowd] == [True] + [False] * (CROWD - 1)
+        assert flusher.stalled == {crowd[0]}
+
+    def test_one_that_fails_keeps_nobody_else_waiting(
+        self,
+        flusher: Flusher,
+        turns: Turns,
+        crowd: list[RecordingWriter],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Wherever it is in the group; what one is sent alone leaves too."""
+        group = gather(crowd)
+
+        def fail(_data: bytes) -> None:
+            raise RuntimeError("broken")
+
+        for broken in crowd[:2]:
+            broken.recording.write = fail  # type: ignore[method-assign, assignment]
+        flusher.spread(b"a", group)
+        crowd[5].send(b"1")
+        turns.turn()
+
+        assert [writer.writes for writer in crowd[2:5]] == [[b"a"]] * 3
+        assert crowd[5].writes == [b"a1"]
+        assert [record.getMessage() for record in caplog.records] == ["flush failed"] * 2
+
+    @given(
+        steps=st.lists(
+            st.one_of(
+                st.tuples(st.sampled_from(["send", "flush", "move"]), st.integers(0, CROWD - 1)),
+                st.tuples(st.sampled_from(["spread", "turn"]), st.integers(0, 1)),
+            ),
+            max_size=40,
+        )
+    )
+    def test_whatever_happens_each_has_all_of_it_in_order(
+        self, steps: list[tuple[str, int]]
+    ) -> None:
+        """What goes to its group in one order, and what goes to it alone behind what was before."""
+        turns = Turns()
+        flusher = Flusher(turns.call_soon)
+        crowd = [RecordingWriter(flusher) for _ in range(CROWD)]
+        groups = [gather(crowd), gather([])]
+        meant: dict[RecordingWriter, list[bytes]] = {writer: [] for writer in crowd}
+        for number, (step, which) in enumerate(steps):
+            writer = crowd[which]
+            if step == "send":
+                writer.send(b"s%d;" % number)
+                meant[writer].append(b"s%d" % number)
+            elif step == "flush":
+                assert writer.flush()
+            elif step == "move":
+                here = int(writer in groups[1])
+                groups[here].remove(writer)
+                groups[not here].add(writer)
+            elif step == "turn":
+                turns.turn()
+            else:
+                flusher.spread(b"g%d;" % number, groups[which])
+                for one in groups[which]:
+                    meant[one].append(b"g%d" % number)
+        turns.turn()
+
+        for writer, frames in meant.items():
+            came = b"".join(writer.writes).split(b";")[:-1]
+            assert sorted(came) == sorted(frames)
+            for kind in (b"g", b"s"):
+                assert [one for one in came if one.startswith(kind)] == [
+                    one for one in frames if one.startswith(kind)
+                ]
+            for place, frame in enumerate(frames):
+                if frame.startswith(b"s"):
+                    assert set(frames[:place]) <= set(came[: came.index(frame)])
 
 
 class TestSlowReader:

@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib import resources
 
 from ws_gateway.broker.base import (
@@ -198,9 +199,7 @@ class RedisBroker:
             self._key(channel),
             payload,
             b"%d" % mark,
-            b"%d" % options.history_size,
-            _milliseconds(options.history_ttl),
-            _meta_ttl(options.history_meta_ttl, options.history_ttl),
+            *_bounds(options.history_size, options.history_ttl, options.history_meta_ttl),
             _new_epoch(self._clock(), seen.epoch),
             seen.epoch.encode(),
             b"%d" % seen.offset,
@@ -401,6 +400,12 @@ def _result_key(channel: str, idempotency_key: str) -> bytes:
 
 def _milliseconds(seconds: float) -> bytes:
     return b"%d" % max(1, round(seconds * 1000))
+
+
+@lru_cache(256)
+def _bounds(size: int, ttl: float, meta_ttl: float) -> tuple[bytes, bytes, bytes]:
+    # There are as many as there are namespaces.
+    return b"%d" % size, _milliseconds(ttl), _meta_ttl(meta_ttl, ttl)
 
 
 def _meta_ttl(seconds: float, history_ttl: float) -> bytes:

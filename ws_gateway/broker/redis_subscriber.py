@@ -23,6 +23,7 @@ _PING = hiredis.pack_command(("PING",))
 # with one confirmation a channel; past 8 MB of them for a minute it would cut the connection,
 # and other clients wait while it works on one command.
 BATCH = 1000
+_MESSAGE_PARTS = 3
 
 
 class Channel:
@@ -187,12 +188,13 @@ class Subscriber:
 
     def received(self, reply: Any) -> None:  # noqa: ANN401 - see Speaker
         """See Speaker."""
+        if type(reply) is list and len(reply) == _MESSAGE_PARTS and reply[0] == b"message":
+            self.messages += 1
+            channel = self._channels.get(reply[1])
+            if channel is not None and channel.live:
+                self._handler(channel.name, reply[2])
+            return
         match reply:
-            case [b"message", key, payload]:
-                self.messages += 1
-                channel = self._channels.get(key)
-                if channel is not None and channel.live:
-                    self._handler(channel.name, payload)
             case [b"subscribe" | b"unsubscribe", bytes(key), _]:
                 self._confirmed(key)
             case [b"pong", _] | b"PONG":  # the second while nothing is subscribed

@@ -32,6 +32,9 @@ class Codec(Protocol):
     def encode(self, reply: Reply) -> bytes:
         """Build the frame of one reply or push; Disconnect 3506 if it cannot be said."""
 
+    def acknowledge(self, command_id: int) -> bytes:
+        """Build the frame of the reply to a publish command; there is nothing in it."""
+
     def delta_data(self, data: Raw, change: bytes | None = None) -> Raw:
         """Write a payload for a subscription whose payloads may be patches.
 

@@ -69,6 +69,10 @@ class JSONCodec:
             _check(push.pub.data)
         return frame(TEXT, _encode(reply))
 
+    def acknowledge(self, command_id: int) -> bytes:
+        """Build the frame of the reply to a publish command."""
+        return frame(TEXT, b'{"id":%d,"publish":{}}' % command_id)
+
     def delta_data(self, data: Raw, change: bytes | None = None) -> Raw:
         """Write a payload, or its patch, for a subscription whose payloads may be patches.
 

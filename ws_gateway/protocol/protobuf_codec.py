@@ -14,6 +14,7 @@ from ws_gateway.frames import BINARY, frame
 from ws_gateway.protocol import client_pb2 as pb
 from ws_gateway.protocol.messages import (
     ABSENT,
+    EMPTY,
     REQUEST_NAMES,
     Command,
     ConnectRequest,
@@ -76,6 +77,10 @@ class ProtobufCodec:
         values = to_builtins(reply, builtin_types=_BYTES, enc_hook=bytes)
         text = pb.Reply(**values).SerializeToString()
         return frame(BINARY, _write_length(len(text)) + text)
+
+    def acknowledge(self, command_id: int) -> bytes:
+        """Build the frame of the reply to a publish command."""
+        return self.encode(Reply(id=command_id, publish=EMPTY))
 
     def delta_data(self, data: Raw, change: bytes | None = None) -> Raw:
         """Write a payload, or its patch, for a subscription whose payloads may be patches."""

@@ -76,6 +76,11 @@ def test_no_subprotocol_is_offered_that_cannot_be_spoken() -> None:
 class TestEachCodec:
     """The promises of ``Codec``."""
 
+    @pytest.mark.parametrize("number", [1, 127, 2**32 - 1])
+    def test_an_acknowledgement_is_the_reply_it_stands_for(self, codec: Codec, number: int) -> None:
+        """Byte for byte."""
+        assert codec.acknowledge(number) == codec.encode(Reply(id=number, publish=EMPTY))
+
     def test_frames_are_of_its_kind(self, codec: Codec) -> None:
         """Binary messages or text ones, never both."""
         opcode = BINARY if codec.binary else TEXT
