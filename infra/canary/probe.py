@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 # Of what the SDK waits before it connects again: it doubles up to that, at random below.
 _MIN_RECONNECT_SECONDS = 0.1
 _RUN_BYTES = 8
+# The SDK gives a close a second, and then cuts it.
+_CLOSE_SECONDS = 2.0
 
 
 class Probe:
@@ -71,8 +73,17 @@ class Probe:
                 next_at = max(next_at + self._settings.interval_seconds, loop.time())
                 await asyncio.sleep(next_at - loop.time())
         finally:
-            if self._client is not None:
-                await self._client.disconnect()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Say goodbye, so that the gateway need not find out by itself."""
+        if self._client is None:
+            return
+        before = asyncio.all_tasks()
+        await self._client.disconnect()
+        # The SDK closes the socket in a task of its own, for which it does not wait.
+        if closing := asyncio.all_tasks() - before:
+            await asyncio.wait(closing, timeout=_CLOSE_SECONDS)
 
     async def _attempt(self) -> None:
         deadline = self._settings.deadline_seconds

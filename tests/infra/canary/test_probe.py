@@ -52,6 +52,23 @@ async def test_it_hears_what_it_says(server: Embedded) -> None:
         assert canary.value("reconnects_total") == 0
 
 
+async def test_it_says_goodbye_before_it_ends(server: Embedded) -> None:
+    """No gateway has to find out, and no socket is left in this process."""
+    async with alice(server).running() as canary:
+        await canary.until(lambda: canary.count("receive"))
+        before = disconnects(server, 1000)
+
+    await canary.until(lambda: disconnects(server, 1000) > before)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def disconnects(server: Embedded, code: int) -> float:
+    """Count the connections that ended with a code."""
+    name = f'gateway_disconnects_total{{code="{code}"}} '
+    lines = server.probe.get("/metrics").text.splitlines()
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
 async def test_what_does_not_come_back_in_time_failed_on_its_way(
     server: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
