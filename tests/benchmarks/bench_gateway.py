@@ -5,8 +5,8 @@
     make bench PART=fanout FAST=1       a little of it, printed only
 
 Parts: fanout, growth, connect, memory, pairs, delays, profile, quiet. Beside the CPU of the servers
-stands the load generator's: one that needs a whole core has measured itself. Whatever else the machine
-does shows: compare within a table, and look at ratios rather than at microseconds.
+stands the load generator's: one that needs a whole core has measured itself. Whatever else the
+machine does shows: compare within a table, and look at ratios rather than at microseconds.
 """
 
 from __future__ import annotations
