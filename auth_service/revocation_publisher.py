@@ -12,6 +12,7 @@ entry has the id ``SEQ-0``. It needs a Redis user that may do no more than::
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -65,9 +66,14 @@ class RevocationPublisher:
 
     async def run(self) -> None:
         """Publish until cancelled, whatever happens to Redis or to the database."""
+        task = asyncio.current_task()
         try:
             while True:
-                await self._log.pause(LOOK_SECONDS if await self._step() else _RETRY_SECONDS)
+                done = await self._step()
+                if task is not None and task.cancelling():
+                    # wait_for, which redis-py sends with, may lose it before Python 3.12.
+                    raise asyncio.CancelledError
+                await self._log.pause(LOOK_SECONDS if done else _RETRY_SECONDS)
         finally:
             await self._disconnect()
 

@@ -10,6 +10,7 @@ from typing import Self
 from redis.crc import key_slot
 
 from tests.integration.embedded import free_ports
+from tests.redis_guard import ADMINISTRATOR, PASSWORD, Guard, guarded
 from tests.redis_server import RedisServer
 
 SLOTS = 16_384
@@ -20,18 +21,31 @@ _SECONDS = 30
 class RedisCluster:
     """Several redis-server processes that share the slots.
 
+    Args:
+        directory: For their files.
+        guard: TLS and users; without, everybody may do everything.
+
     Attributes:
         masters: Those that have slots at first.
         replica: Of the first one.
-        url: For the setting; it names one master only, not the first.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, guard: Guard | None = None) -> None:
+        self._guard = guard
         self._buses: dict[int, int] = {}
         self.masters = [self._server(directory / f"{number}") for number in range(_MASTERS)]
         self.replica = self._server(directory / "replica")
         self.servers = [*self.masters, self.replica]
-        self.url = f"redis+cluster://127.0.0.1:{self.masters[-1].port}"
+
+    @property
+    def url(self) -> str:
+        """For the setting; it names one master only, not the first."""
+        return self.url_of("")
+
+    def url_of(self, user: str) -> str:
+        """For the setting, for a user of the guard's."""
+        host = f"127.0.0.1:{self.masters[-1].door}"
+        return self._guard.url("cluster", user, host) if self._guard else f"redis+cluster://{host}"
 
     def _server(self, directory: Path) -> RedisServer:
         directory.mkdir()
@@ -41,6 +55,8 @@ class RedisCluster:
             *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
             *("--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"),
             *("--repl-diskless-sync-delay", "0"),
+            *((*self._guard.server_options, "--tls-cluster", "yes") if self._guard else ()),
+            **guarded(self._guard),
         )
         self._buses[server.port] = bus
         return server
@@ -55,7 +71,7 @@ class RedisCluster:
             server.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
         for server in self.servers[1:]:
             bus = self._buses[server.port]
-            self.masters[0].ask("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+            self.masters[0].ask("CLUSTER", "MEET", "127.0.0.1", server.door, bus)
         wait_for(
             lambda: all(
                 self._says(server, f"cluster_known_nodes:{len(self.servers)}")
@@ -96,7 +112,8 @@ class RedisCluster:
     def move_keys(self, slot: int, source: RedisServer, target: RedisServer) -> None:
         """Move what is in it."""
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+            login = ("AUTH2", ADMINISTRATOR, PASSWORD) if self._guard else ()
+            source.ask("MIGRATE", "127.0.0.1", target.door, "", 0, 5000, *login, "KEYS", *keys)
 
     def end_move(self, slot: int, target: RedisServer) -> None:
         """Say whose it is now: to the new owner first."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.redis_cluster import wait_for
+from tests.redis_guard import Guard, guarded
 from tests.redis_server import RedisServer
 
 SERVICE = "main"
@@ -18,48 +19,73 @@ class RedisSentinels:
 
     Args:
         directory: For their files.
-        options: Of both servers.
+        guard: TLS and users; without, everybody may do everything.
 
     Attributes:
         servers: The first one is the master at the beginning.
         sentinels: They may be killed too.
     """
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, guard: Guard | None = None) -> None:
+        self._guard = guard
         self.servers: list[RedisServer] = []
         for name in ("a", "b"):
             place = directory / name
             place.mkdir()
-            self.servers.append(RedisServer(place, "--repl-diskless-sync-delay", "0", *options))
+            self.servers.append(
+                RedisServer(
+                    place,
+                    *("--repl-diskless-sync-delay", "0"),
+                    *(guard.server_options if guard else ()),
+                    **guarded(guard),
+                )
+            )
         self.sentinels: list[RedisServer] = []
         for number in range(3):
             place = directory / f"s{number}"
             place.mkdir()
             configuration = place / "sentinel.conf"
-            configuration.touch()
-            self.sentinels.append(RedisServer(place, "--sentinel", configuration=configuration))
+            configuration.write_text(self._configuration())
+            self.sentinels.append(
+                RedisServer(
+                    place,
+                    "--sentinel",
+                    *(guard.sentinel_options if guard else ()),
+                    configuration=configuration,
+                    **guarded(guard),
+                )
+            )
 
     @property
     def url(self) -> str:
         """For the setting."""
-        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{hosts}/{SERVICE}"
+        return self.url_of("")
+
+    def url_of(self, user: str) -> str:
+        """For the setting, for a user of the guard's."""
+        hosts = ",".join(f"127.0.0.1:{sentinel.door}" for sentinel in self.sentinels)
+        if self._guard is None:
+            return f"redis+sentinel://{hosts}/{SERVICE}"
+        return self._guard.url("sentinel", user, hosts, f"/{SERVICE}")
+
+    def _configuration(self) -> str:
+        lines = (
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.servers[0].door} 2",
+            f"sentinel down-after-milliseconds {SERVICE} {_DOWN_MILLISECONDS}",
+            f"sentinel failover-timeout {SERVICE} 5000",
+            self._guard.sentinel_configuration if self._guard else "",
+        )
+        return "\n".join(lines)
 
     def start(self) -> Self:
         """Start them, and wait until the sentinels know each other and the replica."""
         master, replica = self.servers
         master.start()
         replica.start()
-        replica.ask("REPLICAOF", "127.0.0.1", master.port)
+        replica.ask("REPLICAOF", "127.0.0.1", master.door)
         wait_for(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up")
         for sentinel in self.sentinels:
             sentinel.start()
-            sentinel.ask("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", master.port, 2)
-            for name, value in (
-                ("down-after-milliseconds", _DOWN_MILLISECONDS),
-                ("failover-timeout", 5000),
-            ):
-                sentinel.ask("SENTINEL", "SET", SERVICE, name, value)
         wait_for(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
         return self
 
@@ -69,7 +95,7 @@ class RedisSentinels:
             server.kill()
 
     def master_port(self) -> int:
-        """Return the port of the server that all sentinels name; 0 while they differ."""
+        """Return the door of the server that all sentinels name; 0 while they differ."""
         named = {
             int(sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
             for sentinel in self.sentinels

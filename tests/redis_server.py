@@ -23,14 +23,28 @@ class RedisServer:
         directory: For its files.
         options: Of its command line.
         configuration: A file that it reads, and writes to.
+        login: The user, and his password, that `ask` is; whoever needs none unless given.
+        tls: It has a port for TLS, too.
+
+    Attributes:
+        port: For the test.
+        door: For everybody else: that for TLS if it has one.
     """
 
-    def __init__(self, directory: Path, *options: str, configuration: Path | None = None) -> None:
-        (self.port,) = free_ports(1)
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        configuration: Path | None = None,
+        login: tuple[str | None, str | None] = (None, None),
+        tls: bool = False,
+    ) -> None:
+        self.port, self.door = free_ports(2) if tls else free_ports(1) * 2
         self.url = f"redis://127.0.0.1:{self.port}"
         self._directory = directory
         self._files = [] if configuration is None else [str(configuration)]
-        self._options = options
+        self._options = (*options, "--tls-port", str(self.door)) if tls else options
+        self._login = login
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -58,8 +72,8 @@ class RedisServer:
             self._process.wait()
 
     @property
-    def running(self) -> bool:
-        """Whether there is a process."""
+    def alive(self) -> bool:
+        """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -70,7 +84,10 @@ class RedisServer:
 
     def ask(self, *command: Any) -> Any:  # noqa: ANN401 - whatever the command returns
         """Execute one command, over a connection for it alone."""
-        with contextlib.closing(Redis(port=self.port, protocol=2)) as redis:
+        user, password = self._login
+        with contextlib.closing(
+            Redis(port=self.port, protocol=2, username=user, password=password)
+        ) as redis:
             return redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def channels(self, pattern: str = "*") -> set[bytes]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import socket
+from typing import Any
 
 from ws_gateway.app import create_app, create_internal_app, open_gateway
 from ws_gateway.listeners import Listener, serve
 from ws_gateway.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_GIVEN_UP = ("Fatal error on SSL protocol", "the handler is closed")
+"""What uvloop 0.23 makes of a TLS connection that is cancelled just after its handshake."""
 
 
 async def run(
@@ -24,6 +31,7 @@ async def run(
     Raises:
         ConfigurationError: It cannot start with these settings.
     """
+    asyncio.get_running_loop().set_exception_handler(log_failure)
     async with open_gateway(settings) as gateway:
 
         async def drain(hurry: asyncio.Event) -> None:
@@ -40,3 +48,21 @@ async def run(
             await serve(listeners, drain=drain)
         finally:
             gc.unfreeze()
+
+
+def log_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody has caught, as asyncio does.
+
+    A connection that we have given up is none of it: each Redis that fails over would have
+    tracebacks logged.
+    """
+    error = context.get("exception")
+    message, reason = _GIVEN_UP
+    if (
+        isinstance(error, RuntimeError)
+        and context.get("message") == message
+        and str(error).endswith(reason)
+    ):
+        logger.debug("tls connection was given up")
+        return
+    loop.default_exception_handler(context)

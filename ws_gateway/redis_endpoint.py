@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import ssl
@@ -206,6 +207,11 @@ class _Sentinels:
         random.shuffle(self._nodes)
         async with Sentinel(self._nodes, sentinel_kwargs=self._options) as sentinels:  # type: ignore[no-untyped-call]
             host, port = await sentinels.discover_master(self._service)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Before Python 3.12 wait_for, which redis-py asks with, may lose the exception; then
+            # who ends a connection would wait for it for ever.
+            raise asyncio.CancelledError
         return str(host), int(port)
 
 

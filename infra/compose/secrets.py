@@ -18,6 +18,8 @@ from infra.embedded.local_directory import LocalDirectory
 
 _READABLE = 0o444
 _GRAFANA = "grafana"
+# Who is in a container finds it by this.
+_FRONT = "nginx"
 _PASSWORD_BYTES = 24
 
 
@@ -36,7 +38,7 @@ def ensure(directory: Path) -> bool:
     """
     certificates = LocalDirectory(str(directory.parent))
     certificates.make()
-    certificate.ensure(certificates)
+    certificate.ensure(certificates, names=[_FRONT])
     drawn = not directory.exists()
     if drawn:
         # Whole or not at all.

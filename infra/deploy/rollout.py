@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from infra.deploy.exceptions import DeployError
-from infra.images.build import TARGETS, Names
+from infra.images.build import SERVING, TARGETS, Names
 from infra.manifests.documents import Documents, references
 
 OVERLAYS = Path("k8s/overlays")
@@ -147,7 +147,7 @@ def deploy(cluster: Cluster, source: Path, names: Names) -> None:
     cluster.run("--namespace", NAMESPACE, "delete", JOB, "--ignore-not-found")
     cluster.run("apply", "--kustomize", str(DIRECTORY))
     _wait(cluster, "wait", "--for=condition=complete", JOB, seconds=_MIGRATION_SECONDS)
-    for target in TARGETS:
+    for target in SERVING:
         _wait(cluster, "rollout", "status", f"deployment/{target}", seconds=_ROLLOUT_SECONDS)
 
 

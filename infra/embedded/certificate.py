@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -27,11 +28,14 @@ RENEW_BEFORE = dt.timedelta(days=1)
 _BACKDATED = dt.timedelta(hours=1)
 
 
-def ensure(local: LocalDirectory, *, now: dt.datetime | None = None) -> None:
+def ensure(
+    local: LocalDirectory, *, names: Sequence[str] = (), now: dt.datetime | None = None
+) -> None:
     """Make certificate and key, unless there are some that fit together and last another day.
 
     Args:
         local: Where they are.
+        names: Of the front, besides ``localhost`` and its addresses.
         now: The time, with its zone; the clock's unless given.
 
     Raises:
@@ -39,11 +43,11 @@ def ensure(local: LocalDirectory, *, now: dt.datetime | None = None) -> None:
     """
     moment = now or dt.datetime.now(dt.UTC)
     files = [local.read(name) for name in (CA, SERVER, KEY)]
-    if not _usable(files, moment):
-        _renew(local, moment)
+    if not _usable(files, names, moment):
+        _renew(local, names, moment)
 
 
-def _usable(files: list[bytes | None], now: dt.datetime) -> bool:
+def _usable(files: list[bytes | None], names: Sequence[str], now: dt.datetime) -> bool:
     present = [content for content in files if content is not None]
     if len(present) < len(files):
         return False
@@ -51,20 +55,25 @@ def _usable(files: list[bytes | None], now: dt.datetime) -> bool:
         authority, leaf = (x509.load_pem_x509_certificate(content) for content in present[:2])
         key = serialization.load_pem_private_key(present[2], password=None)
         leaf.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        known = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (
+        *(ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm),
+        x509.ExtensionNotFound,
+    ):
         return False
     lasting = all(
         certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc - RENEW_BEFORE
         for certificate in (authority, leaf)
     )
-    return lasting and key.public_key() == leaf.public_key()
+    named = set(names) <= set(known.get_values_for_type(x509.DNSName))
+    return lasting and named and key.public_key() == leaf.public_key()
 
 
-def _renew(local: LocalDirectory, now: dt.datetime) -> None:
+def _renew(local: LocalDirectory, names: Sequence[str], now: dt.datetime) -> None:
     authority_key = ec.generate_private_key(ec.SECP256R1())
     leaf_key = ec.generate_private_key(ec.SECP256R1())
     authority = _authority(authority_key, now)
-    leaf = _leaf(leaf_key.public_key(), authority, authority_key, now)
+    leaf = _leaf(leaf_key.public_key(), names, authority, authority_key, now)
     pem = serialization.Encoding.PEM
     # An interruption in between leaves files that do not fit together: the next start sees it.
     local.write(
@@ -91,12 +100,13 @@ def _authority(key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certif
 
 def _leaf(
     public: ec.EllipticCurvePublicKey,
+    more: Sequence[str],
     authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey,
     now: dt.datetime,
 ) -> x509.Certificate:
     names = [
-        x509.DNSName("localhost"),
+        *(x509.DNSName(name) for name in ("localhost", *more)),
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         x509.IPAddress(ipaddress.ip_address("::1")),
     ]

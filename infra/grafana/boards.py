@@ -127,6 +127,64 @@ _OVERVIEW = Board(
             ],
         ),
         Row(
+            "The canary, where there is one",
+            [
+                Panel(
+                    title="There and back",
+                    description="From the order to publish to the publication's return, through"
+                    " the public address.",
+                    unit="s",
+                    queries=_percentiles("canary_round_trip_seconds"),
+                ),
+                Panel(
+                    title="Attempts that failed",
+                    description="By the stage at which they ended; one of ten calls somebody.",
+                    unit="ops",
+                    queries=[
+                        Query(
+                            _rate("canary_attempts_total", "stage", ', outcome="failure"'),
+                            "{{stage}}",
+                        )
+                    ],
+                    stacked=True,
+                ),
+                Panel(
+                    title="Since the last success",
+                    description="Above twelve intervals it is late, and somebody is called.",
+                    unit="s",
+                    queries=[
+                        Query(
+                            f"time() - (canary_last_success_timestamp_seconds{{{_ONE}}} > 0)",
+                            "{{instance}}",
+                        ),
+                        Query(f"12 * canary_interval_seconds{{{_ONE}}}", "late"),
+                    ],
+                ),
+                Panel(
+                    title="Attempts, by stage",
+                    description="Log-ins are few: a token lasts for minutes.",
+                    unit="ops",
+                    queries=[
+                        Query(
+                            _rate("canary_attempts_total", "stage", ', outcome="success"'),
+                            "{{stage}}",
+                        )
+                    ],
+                    width=12,
+                ),
+                Panel(
+                    title="Missed, and come back",
+                    description="missed: acknowledged, and lost. reconnects: drains, ages, faults.",
+                    unit="ops",
+                    queries=[
+                        Query(_rate("canary_missed_publications_total", "job"), "missed"),
+                        Query(_rate("canary_reconnects_total", "job"), "reconnects"),
+                    ],
+                    width=12,
+                ),
+            ],
+        ),
+        Row(
             "Requests",
             [
                 Panel(
@@ -376,6 +434,35 @@ _GATEWAY = Board(
             ],
         ),
         Row(
+            "Kept out, and left behind",
+            [
+                Panel(
+                    title="Kept out, by reason",
+                    description="Whatever the token says. full, not_ready and pace get 503; user"
+                    " and address are limits that you set.",
+                    unit="ops",
+                    queries=[Query(_rate("gateway_admissions_refused_total", "reason"))],
+                    stacked=True,
+                ),
+                Panel(
+                    title="Who have not said who they are",
+                    description="Open connections without a credential yet.",
+                    unit="short",
+                    queries=[
+                        Query(f"gateway_connections_unauthenticated{{{_ONE}}}", "{{instance}}")
+                    ],
+                    stacked=True,
+                ),
+                Panel(
+                    title="Subscriptions ended, because they did not read",
+                    description='Where slow_reader = "drop": they recover from history, and the'
+                    " connection stays.",
+                    unit="ops",
+                    queries=[Query(_rate("gateway_subscriptions_dropped_total", "instance"))],
+                ),
+            ],
+        ),
+        Row(
             "Redis, as the gateways see it",
             [
                 Panel(
@@ -468,6 +555,23 @@ _GATEWAY = Board(
                     queries=[Query(f"gateway_revocation_rules{{{_ONE}}}", "{{instance}}")],
                 ),
                 Panel(
+                    title="The revocation log",
+                    description="Entries read, and those that could not be understood.",
+                    unit="ops",
+                    queries=[
+                        Query(_rate("gateway_revocation_entries_total", "job"), "entries"),
+                        Query(_rate("gateway_revocation_malformed_total", "job"), "malformed"),
+                    ],
+                ),
+                Panel(
+                    title="The revocation log can be read",
+                    description="0: nobody new is let in, after ten seconds.",
+                    unit="short",
+                    queries=[
+                        Query(f"gateway_revocation_readable{{{_ONE}}}", "{{instance}}"),
+                    ],
+                ),
+                Panel(
                     title="Closed by revocation",
                     description="Connections whose token, session or user was revoked.",
                     unit="ops",
@@ -498,6 +602,83 @@ _GATEWAY = Board(
                     description="Dropped, because too many waited.",
                     unit="ops",
                     queries=[Query(_rate("gateway_joins_leaves_dropped_total", "instance"))],
+                ),
+            ],
+        ),
+        Row(
+            "Backends, hooks and other ways in",
+            [
+                Panel(
+                    title="Server API, commands",
+                    description="By method.",
+                    unit="ops",
+                    queries=[Query(_rate("gateway_api_requests_total", "method"), "{{method}}")],
+                    stacked=True,
+                ),
+                Panel(
+                    title="Server API, errors",
+                    description="By code; 100 is a fault of ours.",
+                    unit="ops",
+                    queries=[
+                        Query(
+                            _rate("gateway_api_requests_total", "code", ', code!="0"'), "{{code}}"
+                        )
+                    ],
+                    stacked=True,
+                ),
+                Panel(
+                    title="Server API, time to the answer",
+                    description="Of whole requests, batches among them.",
+                    unit="s",
+                    queries=_percentiles("gateway_api_request_duration_seconds"),
+                ),
+                Panel(
+                    title="Orders between gateways",
+                    description="Not understood, not taken, or not answered by all in time.",
+                    unit="ops",
+                    queries=[
+                        Query(_rate(f"gateway_control_{what}_total", "job"), what)
+                        for what in ("malformed", "dropped", "unanswered")
+                    ],
+                ),
+                Panel(
+                    title="Hooks that were not told",
+                    description="Of disconnects, because too many waited.",
+                    unit="ops",
+                    queries=[Query(_rate("gateway_hook_notices_dropped_total", "instance"))],
+                ),
+                Panel(
+                    title="Compressed to",
+                    description="Share of the bytes that were there before.",
+                    unit="percentunit",
+                    queries=[
+                        Query(
+                            f"{_rate('gateway_compression_output_bytes_total', 'job')} / "
+                            f"{_rate('gateway_compression_input_bytes_total', 'job')}",
+                            "{{job}}",
+                        )
+                    ],
+                ),
+                Panel(
+                    title="Connections without WebSockets",
+                    description="By transport; 0 where these are off.",
+                    unit="short",
+                    queries=[
+                        Query(
+                            f"sum by (transport) (gateway_fallback_connections{{{_ONE}}})",
+                            "{{transport}}",
+                        )
+                    ],
+                    stacked=True,
+                    width=12,
+                ),
+                Panel(
+                    title="Their commands",
+                    description="Requests to /emulation, by outcome.",
+                    unit="ops",
+                    queries=[Query(_rate("gateway_emulation_requests_total", "result"))],
+                    stacked=True,
+                    width=12,
                 ),
             ],
         ),

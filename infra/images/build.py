@@ -1,4 +1,4 @@
-"""Our three images: their names, and how they are built and sent away."""
+"""Our images: their names, and how they are built and sent away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from infra.images.engine import Engine
 from infra.images.exceptions import ImageError
 
 DOCKERFILE = Path("infra/docker/Dockerfile")
-TARGETS = ("auth-service", "ws-gateway", "nginx")
+#: What every cluster runs.
+SERVING = ("auth-service", "ws-gateway", "nginx")
+#: And what a component adds.
+TARGETS = (*SERVING, "canary")
 _REPOSITORY = "drawbridge"
 _REGISTRY = re.compile(r"[a-z0-9]([a-z0-9._:/-]*[a-z0-9])?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

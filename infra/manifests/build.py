@@ -21,6 +21,7 @@ OPTIONAL = (
     "dual-stack",
     "monitoring",
     "cert-manager",
+    "canary",
     "redis-sentinel",
     "external-redis",
     "external-postgres",

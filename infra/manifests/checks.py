@@ -31,6 +31,9 @@ WATCHING = frozenset(
     {("redis-exporter", "redis"), ("postgres-exporter", "postgres"), ("front-probe", "nginx")}
 )
 WATCHERS = frozenset(who for who, _ in WATCHING)
+#: Who tries what clients do (components/canary), also through the world outside.
+TRYING = frozenset({("canary", "nginx")})
+TRIERS = frozenset(who for who, _ in TRYING)
 #: Made by an operator before the first start; docs/kubernetes.md says how.
 SECRETS: Mapping[str, frozenset[str]] = {
     "auth-service": frozenset({"database-url", "redis-url", "sealing-keys"}),
@@ -43,6 +46,7 @@ SECRETS: Mapping[str, frozenset[str]] = {
     "postgres": frozenset({"owner-password", "service-password", "metrics-password"}),
     "redis-exporter": frozenset({"passwords.json"}),
     "postgres-exporter": frozenset({"password"}),
+    "canary": frozenset({"password"}),
     "nginx-tls": frozenset({"tls.crt", "tls.key"}),
 }
 _NAME = "app.kubernetes.io/name"
@@ -182,7 +186,8 @@ def grace_is_long_enough(build: Documents) -> Iterator[str]:
     """The time between the order to stop and the kill is that of everything in between."""
     for workload in build.workloads.values():
         sleep = workload.main.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
-        served = workload.document["kind"] == "Deployment" and workload.name not in WATCHERS
+        watches = workload.name in WATCHERS | TRIERS
+        served = workload.document["kind"] == "Deployment" and not watches
         if served and not sleep.get("seconds"):
             yield f"{workload.name}: no preStop, so that it stops while it is still sent clients"
         needed = sleep.get("seconds", 0) + _goodbye_seconds(build, workload)
@@ -337,7 +342,7 @@ def policies_are_the_picture(build: Documents) -> Iterator[str]:
         ways_in |= set(_ends(build, policy, "ingress", workload))
         ways_out |= set(_ends(build, policy, "egress", workload))
     there = {*build.workloads, "world"}
-    picture = {(who, to) for who, to in ARROWS | WATCHING if {who, to} <= there}
+    picture = {(who, to) for who, to in ARROWS | WATCHING | TRYING if {who, to} <= there}
     # Several that keep the same thing speak to each other.
     picture |= {
         (workload.name, workload.name)
@@ -467,7 +472,7 @@ def workloads_are_the_picture(build: Documents) -> Iterator[str]:
     """Each node of the picture is there, under its name."""
     names = {*build.workloads}
     watched = WATCHERS if WATCHERS & names else frozenset()
-    for name in sorted((WORKLOADS | watched) ^ names):
+    for name in sorted((WORKLOADS | watched) ^ (names - TRIERS)):
         yield f"{name}: it is in the picture or in the build, but not in both"
     for workload in build.workloads.values():
         if workload.labels.get(_NAME) != workload.name:

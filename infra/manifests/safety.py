@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auth_service import settings as auth_settings
+from infra.canary import settings as canary_settings
 from infra.manifests.checks import Check
 from infra.manifests.documents import Documents
 from ws_gateway import settings as gateway_settings
@@ -35,6 +36,7 @@ PROBES: Mapping[str, Mapping[str, str]] = {
 SECRET_VARIABLES = frozenset(
     {f"{auth_settings.PREFIX}{name.upper()}" for name in auth_settings.SECRETS}
     | {f"{gateway_settings.PREFIX}{name.upper()}" for name in gateway_settings.SECRETS}
+    | {f"{canary_settings.PREFIX}{name.upper()}" for name in canary_settings.SECRETS}
 )
 #: Doors for a demonstration, a test or one's own machine.
 DOORS = frozenset(

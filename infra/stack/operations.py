@@ -337,7 +337,7 @@ class _Stack:
             certificate=os.path.relpath(settings.local.path(certificate.SERVER), directory),
             key=os.path.relpath(settings.local.path(certificate.KEY), directory),
             limits=nginx.Limits() if settings.limited else None,
-            workers=os.cpu_count() or 1,
+            workers=settings.nginx_workers,
             open_files=components.open_files(),
             user=_worker_user(),
             linger_seconds=_LINGER_SECONDS,

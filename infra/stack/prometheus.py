@@ -53,6 +53,8 @@ def targets(ports: Ports, gateways: int, *, own_database: bool = True) -> dict[s
         "redis": _at([ports.redis_exporter]),
         "postgresql": _at(database),
         "front": _at([ports.probe], probed),
+        # It is not of the stack.
+        "canary": _at([]),
         "prometheus": _at([ports.prometheus]),
     }
 

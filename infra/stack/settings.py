@@ -9,6 +9,7 @@ first.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from infra.stack.exceptions import StackError
 
 DEFAULT_GATEWAYS = 2
 MAX_GATEWAYS = 16
+MAX_NGINX_WORKERS = 64
 AUTH_WORKERS = 2
 # Somebody waits for it, and the other gateways are a step away.
 DRAIN_SECONDS = 5
@@ -130,6 +132,7 @@ class Settings:
         stack: Process records, logs and data of the stack.
         ports: Who listens where.
         gateways: How many.
+        nginx_workers: Processes of nginx; each carries half as many sockets as it may have files.
         limited: Whether requests, sockets and log-ins are limited.
         own_database: Whether the auth service has the stack's PostgreSQL; the caller's otherwise.
         auth: The auth service's settings.
@@ -142,6 +145,7 @@ class Settings:
     stack: LocalDirectory
     ports: Ports
     gateways: int
+    nginx_workers: int
     limited: bool
     own_database: bool
     auth: auth_service.settings.Settings
@@ -184,6 +188,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     local = _local(environment)
     ports = Ports(_number(environment, "DRAWBRIDGE_PORT_OFFSET", 0, 0, MAX_OFFSET))
     gateways = _number(environment, "GATEWAYS", DEFAULT_GATEWAYS, 1, MAX_GATEWAYS)
+    nginx_workers = _number(environment, "NGINX_WORKERS", os.cpu_count() or 1, 1, MAX_NGINX_WORKERS)
     limits = environment.get("LIMITS", "")
     if limits not in {"", "load"}:
         raise StackError("LIMITS: must be load, or not be set")
@@ -230,6 +235,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         stack=stack_directory(environment),
         ports=ports,
         gateways=gateways,
+        nginx_workers=nginx_workers,
         limited=limits != "load",
         own_database=own_database,
         auth=auth,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -307,3 +308,25 @@ async def test_nothing_ends_the_publishing(
     finally:
         publishing.cancel()
         await asyncio.wait([publishing])
+
+
+async def test_it_ends_though_the_client_of_redis_loses_the_cancellation(
+    publisher: RevocationPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``wait_for`` of Python 3.11 does where what it waits for is done; shutdown hung."""
+    begun = asyncio.Event()
+
+    async def publish() -> None:
+        if begun.is_set():
+            return
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(publisher, "publish", publish)
+    running = asyncio.create_task(publisher.run())
+    await begun.wait()
+    running.cancel()
+
+    await asyncio.wait({running}, timeout=20)
+    assert running.cancelled()

@@ -126,7 +126,7 @@ class Sentinels:
             await asyncio.to_thread(self._follow, former)
 
     def _follow(self, former: RedisServer) -> None:
-        if not former.running:
+        if not former.alive:
             former.start()
         former.ask("REPLICAOF", "127.0.0.1", self.master.port)
         deadline = time.monotonic() + _TAKEN_SECONDS

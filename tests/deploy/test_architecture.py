@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from infra.images.build import TARGETS
-from infra.manifests.checks import ARROWS, WATCHERS, WORKLOADS
+from infra.images.build import SERVING, TARGETS
+from infra.manifests.checks import ARROWS, TRIERS, WATCHERS, WORKLOADS
 from infra.stack import nginx, prometheus
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +21,12 @@ def names(pattern: str) -> set[str]:
 
 
 def test_the_images_are_the_front_and_its_services() -> None:
-    """The rest is somebody else's; the Job runs one of them."""
-    assert set(TARGETS) == SERVICES | {"nginx"}
+    """And who tries them. The rest is somebody else's; the Job runs one of them."""
+    assert set(SERVING) == SERVICES | {"nginx"}
+    assert set(TARGETS) == {*SERVING, *TRIERS}
     content = yaml.safe_load((ROOT / "k8s/overlays/production/kustomization.yaml").read_text())
-    assert {entry["name"] for entry in content["images"]} == WORKLOADS - {"migrate"}
+    named = {entry["name"] for entry in content["images"]}
+    assert named == (WORKLOADS - {"migrate"}) | TRIERS
 
 
 def test_each_node_has_a_file_and_each_arrow_an_end() -> None:
@@ -38,7 +40,11 @@ def test_containers_of_one_machine_are_the_picture() -> None:
     """And who watches it. Two gateways, so that they need Redis."""
     services = yaml.safe_load((ROOT / "infra/compose/compose.yaml").read_text("utf-8"))["services"]
 
-    assert services.keys() == WORKLOADS | WATCHERS | {"nginx-exporter", "prometheus", "grafana"}
+    assert services.keys() == WORKLOADS | WATCHERS | TRIERS | {
+        *("nginx-exporter", "prometheus", "grafana"),
+    }
+    # Which needs a user before it can start.
+    assert {name for name in services if "profiles" in services[name]} == TRIERS
     assert services["ws-gateway"]["deploy"] == {"replicas": 2}
 
 
@@ -53,11 +59,14 @@ def test_prometheus_calls_them_the_same_everywhere() -> None:
     """The same rules and dashboards hold on one machine and in a cluster."""
     jobs = set(re.findall(r"job_name: (\S+)", prometheus.SOURCE.read_text("utf-8")))
     compose = (ROOT / "infra/compose/prometheus.yml").read_text("utf-8")
-    directory = ROOT / "k8s/components/monitoring"
-    monitors, others = (
-        list(yaml.safe_load_all((directory / name).read_text("utf-8")))
-        for name in ("service-monitors.yaml", "pod-monitors.yaml")
+    monitors, others, trying = (
+        list(yaml.safe_load_all((ROOT / "k8s/components" / name).read_text("utf-8")))
+        for name in (
+            *("monitoring/service-monitors.yaml", "monitoring/pod-monitors.yaml"),
+            "canary/pod-monitor.yaml",
+        )
     )
+    others += trying
 
     assert {item["metadata"]["name"] for item in monitors} == SERVICES
     assert {item["spec"]["jobLabel"] for item in monitors} == {"app.kubernetes.io/name"}

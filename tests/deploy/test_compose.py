@@ -13,7 +13,7 @@ import yaml
 
 from infra.compose import secrets
 from infra.images.build import TARGETS
-from infra.manifests.checks import ARROWS, WATCHERS, WATCHING
+from infra.manifests.checks import ARROWS, TRIERS, TRYING, WATCHERS, WATCHING
 from tests.images.containers import variables
 from tests.promtool import promtool
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "infra/compose/compose.yaml"
 #: In nginx' place, so what nginx shares with others it shares too.
 GUEST = "nginx-exporter"
-LOOKING = {"prometheus", "grafana", *WATCHERS}
+LOOKING = {"prometheus", "grafana", *WATCHERS, *TRIERS}
 #: Images without a program that could ask them.
 SILENT = {"nginx-exporter", "redis-exporter", "migrate"}
 
@@ -53,7 +53,7 @@ def test_who_shares_a_network_has_an_arrow(services: dict[str, Any]) -> None:
         if not LOOKING & set(pair)
     }
     assert services[GUEST]["network_mode"] == "service:nginx"
-    for who, to in WATCHING:
+    for who, to in WATCHING | TRYING:
         assert set(services[who]["networks"]) & set(services[to]["networks"])
         assert set(services[who]["networks"]) & set(services["prometheus"]["networks"])
 
@@ -126,7 +126,7 @@ def test_no_secret_is_in_the_file_and_each_is_drawn(
     used = [
         item["source"] for one in content["services"].values() for item in one.get("secrets", [])
     ]
-    assert sorted(used) == sorted(content["secrets"])
+    assert set(used) == set(content["secrets"])
 
 
 def test_a_variable_names_a_secret_that_its_container_has(services: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def psql(address: str, query: str) -> subprocess.CompletedProcess[str]:
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Redis with the users of the dev overlay, and one who may look what was refused."""
     directory = tmp_path_factory.mktemp("redis")
-    users = (DEV / "users.acl").read_text("utf-8").replace("user default on", "user nobody on")
+    users = (DEV / "users.acl").read_text("utf-8").replace("user default off", "user nobody off")
     (directory / "users.acl").write_text(f"{users}user default on nopass ~* &* +@all\n")
     server = RedisServer(directory, "--aclfile", str(directory / "users.acl")).start()
     yield server

@@ -76,7 +76,7 @@ class Containers:
         self.running: dict[str, Container] = {}
         self._prefix = f"drawbridge-test-{os.getpid()}"
         self._stack = contextlib.ExitStack()
-        ports = free_ports(9)
+        self._canary, *ports = free_ports(10)
         self.tls, self.status, self.redis, self.auth, self.auth_internal, *rest = ports
         self.gateways = list(zip(rest[:2], rest[2:], strict=True))
         self.url = f"https://localhost:{self.tls}"
@@ -172,6 +172,28 @@ class Containers:
             self.names.image(target), "--network", "host", "--name", full, *options
         )
         self.running[name] = Container(words, full, self.directory / f"{name}.log")
+
+    def serve_canary(self, password: str) -> int:
+        """Run the canary as a user with this password; returns the port of its numbers."""
+        directory = self.directory / "secrets/canary"
+        directory.mkdir(parents=True)
+        (directory / "password").write_text(f"{password}\n")
+        authority = self.directory / "certificate/tls.crt"
+        given = {
+            "CANARY_URL": self.url,
+            "CANARY_CLIENT_ID": "chat",
+            "CANARY_CHANNEL": "room:canary",
+            "CANARY_INTERVAL_SECONDS": "0.2",
+            "CANARY_PASSWORD_FILE": "/run/secrets/canary/password",
+            "CANARY_CA_FILE": "/run/secrets/front/ca.crt",
+            "CANARY_BIND": f"127.0.0.1:{self._canary}",
+        }
+        options = ["--volume", f"{directory}:/run/secrets/canary:ro"]
+        options += ["--volume", f"{authority}:/run/secrets/front/ca.crt:ro"]
+        for variable, value in given.items():
+            options += ["--env", f"{variable}={value}"]
+        self.serve("canary", "canary", *options)
+        return self._canary
 
     def execute(self, name: str, *command: str) -> str:
         """Run a command in a running container, as ``kubectl exec`` does."""
@@ -273,7 +295,10 @@ class Containers:
     def redis_cli(self, *words: str) -> str:
         """Ask Redis as its probes do; empty where it refuses."""
         done = subprocess.run(  # noqa: S603 - our own words only
-            [programs.find("redis-cli"), "-e", "-p", str(self.redis), *words],
+            [
+                *(programs.find("redis-cli"), "-e", "-p", str(self.redis)),
+                *("--no-auth-warning", "--user", "drawbridge-probe", "--pass", "any", *words),
+            ],
             capture_output=True,
             text=True,
             check=False,

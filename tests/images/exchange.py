@@ -77,6 +77,30 @@ def test_people_talk_across_two_gateways(containers: Containers, tokens: list[st
 
 
 @pytest.mark.timeout(300)
+def test_the_canary_hears_itself(containers: Containers) -> None:
+    """Through nginx, with a password out of a file that is in no log; told to end, it does."""
+    command = ("python", "-m", "auth_service", "users", "add", "canary", "--generate", "--json")
+    password = json.loads(containers.execute("auth-service", *command))["password"]
+    port = containers.serve_canary(password)
+
+    def heard() -> float:
+        name = 'canary_attempts_total{outcome="success",stage="receive"}'
+        try:
+            text = httpx2.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        except httpx2.TransportError:
+            return 0
+        (line,) = (line for line in text.splitlines() if line.startswith(name))
+        return float(line.split()[-1])
+
+    containers.await_(lambda: heard() >= 2)
+    canary = containers.order_to_stop("canary")
+
+    assert canary.process.wait(SECONDS) == 0
+    assert '"event": "started"' in canary.said()
+    assert password not in canary.said()
+
+
+@pytest.mark.timeout(300)
 def test_no_token_is_in_any_log(containers: Containers, tokens: list[str]) -> None:
     """Of what has been said so far."""
     said = "".join(container.said() for container in containers.running.values())
@@ -86,7 +110,11 @@ def test_no_token_is_in_any_log(containers: Containers, tokens: list[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("target", "module"), [("ws-gateway", "auth_service"), ("auth-service", "ws_gateway")]
+    ("target", "module"),
+    [
+        *(("ws-gateway", "auth_service"), ("auth-service", "ws_gateway")),
+        *(("canary", "ws_gateway"), ("canary", "auth_service")),
+    ],
 )
 def test_an_image_has_one_service(containers: Containers, target: str, module: str) -> None:
     """And nothing to install another one with."""
@@ -99,7 +127,10 @@ def test_an_image_has_one_service(containers: Containers, target: str, module: s
 
 @pytest.mark.parametrize(
     ("target", "module"),
-    [("ws-gateway", "ws_gateway.workers"), ("auth-service", "auth_service.workers")],
+    [
+        *(("ws-gateway", "ws_gateway.workers"), ("auth-service", "auth_service.workers")),
+        ("canary", "infra.canary.probe"),
+    ],
 )
 def test_nothing_is_compiled_at_a_start(containers: Containers, target: str, module: str) -> None:
     """Copying a file changes its time; byte code that looks at it costs each start seconds."""
@@ -114,7 +145,7 @@ def test_nothing_is_compiled_at_a_start(containers: Containers, target: str, mod
     assert not [line for line in done.stderr.splitlines() if line.startswith(compiled)]
 
 
-@pytest.mark.parametrize("target", ["auth-service", "ws-gateway", "nginx"])
+@pytest.mark.parametrize("target", ["auth-service", "ws-gateway", "nginx", "canary"])
 def test_an_image_is_nobody_in_particular(containers: Containers, target: str) -> None:
     """A user without rights, who can write nowhere."""
     options = ("--entrypoint", "sh")

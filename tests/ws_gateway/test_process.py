@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
+from pathlib import Path
 
 import httpx2
+import pytest
+import uvloop
 
+from tests.redis_guard import GATEWAY, Guard, guarded
+from tests.redis_server import RedisServer
 from ws_gateway import process
 from ws_gateway.listeners import bind
+from ws_gateway.redis_endpoint import Endpoint
 from ws_gateway.settings import Settings
 
 
@@ -36,3 +43,44 @@ async def test_serves_until_a_signal() -> None:
     for sockets in (public, internal):
         with contextlib.closing(sockets[0]):
             assert sockets[0].fileno() == -1
+
+
+def test_a_tls_connection_that_is_given_up_is_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In whatever moment: a server of a cluster may leave while we are connecting to it."""
+    guard = Guard(tmp_path)
+    server = RedisServer(tmp_path, *guard.server_options, **guarded(guard)).start()
+    endpoint = Endpoint(guard.url("", GATEWAY, f"127.0.0.1:{server.door}"))
+
+    async def give_up() -> None:
+        asyncio.get_running_loop().set_exception_handler(process.log_failure)
+        for number in range(40):
+            connection = endpoint.connection()
+            attempt = asyncio.ensure_future(connection.connect())  # type: ignore[no-untyped-call]
+            await asyncio.sleep(number / 4000)
+            attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
+            await connection.disconnect(nowait=True)
+
+    try:
+        uvloop.run(give_up())
+    finally:
+        server.kill()
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("the handler is closed"), ValueError("ours"), None]
+)
+async def test_what_nobody_has_caught_is_logged(
+    failure: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an error, with its traceback if it has one."""
+    process.log_failure(
+        asyncio.get_running_loop(), {"message": "a fault of ours", "exception": failure}
+    )
+
+    (record,) = caplog.records
+    assert (record.levelno, record.message[:15]) == (logging.ERROR, "a fault of ours")

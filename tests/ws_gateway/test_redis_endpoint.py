@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from redis.asyncio.connection import SSLConnection
+from redis.asyncio.sentinel import Sentinel
 
 from infra.embedded import certificate
 from infra.embedded.local_directory import LocalDirectory
 from tests.integration.embedded import free_ports
+from tests.redis_guard import make_certificate
 from tests.redis_sentinel import RedisSentinels
 from tests.redis_server import RedisServer
 from tests.ws_gateway.broker.conftest import until
@@ -248,6 +245,27 @@ class TestSentinel:
 
         assert news == "redis is away: RedisError: the server that was named is no master"
 
+    async def test_who_gives_up_while_they_are_asked_is_heard(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """``asyncio.wait_for`` of Python 3.11 may lose it; a gateway that ends would hang."""
+        begun = asyncio.Event()
+
+        async def discover(*_: object) -> tuple[str, int]:
+            begun.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return "127.0.0.1", 1
+
+        monkeypatch.setattr(Sentinel, "discover_master", discover)
+        connection = Endpoint("redis+sentinel://127.0.0.1:1/main").connection()
+        connecting = asyncio.ensure_future(connection.connect())  # type: ignore[no-untyped-call]
+        await begun.wait()
+        connecting.cancel()
+
+        await asyncio.wait({connecting}, timeout=20)
+        assert connecting.cancelled()
+
     async def test_an_unknown_name_is_said_without_a_password(
         self, sentinels: RedisSentinels, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -268,31 +286,6 @@ def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentine
         yield servers.start()
     finally:
         servers.kill()
-
-
-def make_certificate(certificate_path: Path, key_path: Path) -> None:
-    """Make a certificate that nobody but itself vouches for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    certificate_path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
 
 
 @contextlib.asynccontextmanager

@@ -369,7 +369,9 @@ class RedisPresence:
     # What others have said
 
     async def _read(self, channel: str, limit: int) -> Any:  # noqa: ANN401 - Redis's reply
-        """Read a channel, without what dead nodes have said."""
+        """Read a channel, without what dead nodes have said, and with what we have."""
+        while channel in self._untold and not self._may_tell:
+            await self._beat()
         self.hand_over(channel)
         reply = await self._commands.call(_READ, _keys(channel), b"%d" % limit)
         attempts = 1

@@ -28,12 +28,14 @@ def fanout(world: World) -> Iterator[Table]:
             if kind.lacks:
                 table.rows.append(Row(kind.name, kind.lacks, True, ""))
                 continue
+            mine = kind is drawbridge
+            most, least = (200_000, 5_000) if mine else (20_000, 2_000)
             try:
                 done = compare(
                     kind,
                     size=size,
-                    deliveries=world.choose(300_000, 20_000),
-                    repeat=world.choose(5, 3),
+                    deliveries=world.choose(most, least),
+                    repeat=world.choose(5, 2 if mine else 1),
                     together=TOGETHER,
                 )
             except AssertionError as error:
@@ -42,7 +44,7 @@ def fanout(world: World) -> Iterator[Table]:
                 # One of the others is no reason to do without the rest.
                 table.rows.append(Row(kind.name, f"not measured: {error}", True, ""))
                 continue
-            table.rows += _rows(kind.name, done, targets=kind is drawbridge)
+            table.rows += _rows(kind.name, done, targets=mine)
             table.bars["floor, in C"] = Spread.of(done.floor.cpu)
             table.bars[kind.name] = Spread.of(done.alone.cpu)
         yield table
@@ -73,7 +75,7 @@ def growth(world: World) -> Iterator[Table]:
     """More connections, and more channels."""
     table = Table("What a delivery costs where there is more of everything")
     largest = world.choose(LARGEST, 3 * SMALL)
-    deliveries, repeat = world.choose(300_000, 30_000), world.choose(5, 3)
+    deliveries, repeat = world.choose(200_000, 10_000), world.choose(5, 2)
     found = with_connections(
         ours.drawbridge(world), few=SMALL, many=largest, deliveries=deliveries, repeat=repeat
     )

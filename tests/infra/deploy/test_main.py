@@ -79,7 +79,7 @@ def test_undeploy_needs_no_version(told: list[str]) -> None:
 def test_secrets_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """And kept nowhere."""
     assert program.main(["secrets"]) == 0
-    assert capsys.readouterr().out.count("kind: Secret") == 7
+    assert capsys.readouterr().out.count("kind: Secret") == 8
 
 
 def test_an_unknown_overlay_is_one_line(

@@ -123,6 +123,20 @@ def test_it_is_renewed_when_less_than_a_day_is_left(
     assert (contents(local) != before) is renewed
 
 
+def test_it_gets_a_name_more_where_the_front_has_one(local: LocalDirectory) -> None:
+    """And keeps it until somebody wants another."""
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        handshake(local, "nginx", local.path(certificate.CA))
+
+    certificate.ensure(local, names=["nginx"])
+    made = contents(local)
+    for name in ("nginx", "localhost"):
+        handshake(local, name, local.path(certificate.CA))
+
+    certificate.ensure(local, names=["nginx"])
+    assert contents(local) == made
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", [None, b"", b"not PEM"])
 def test_a_missing_or_damaged_file_renews_all(

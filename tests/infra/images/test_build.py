@@ -47,7 +47,7 @@ def bases(notes: Notes, environment: Mapping[str, str] = {}) -> dict[str, str]:
     return {name: value for name, value in arguments.items() if name.endswith("_IMAGE")}
 
 
-def test_three_images_have_one_registry_and_one_tag(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_images_have_one_registry_and_one_tag(capsys: pytest.CaptureFixture[str]) -> None:
     """And their sizes are told."""
     notes = Notes()
 
@@ -57,9 +57,10 @@ def test_three_images_have_one_registry_and_one_tag(capsys: pytest.CaptureFixtur
         "registry.example:5000/team/drawbridge/auth-service:1.2.3",
         "registry.example:5000/team/drawbridge/ws-gateway:1.2.3",
         "registry.example:5000/team/drawbridge/nginx:1.2.3",
+        "registry.example:5000/team/drawbridge/canary:1.2.3",
     ]
     assert [entry["target"] for entry in notes.built] == list(build.TARGETS)
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4
 
 
 def test_what_they_are_says_the_version() -> None:

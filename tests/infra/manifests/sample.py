@@ -20,14 +20,14 @@ from infra.manifests.documents import Documents
 ROOT = Path(__file__).parents[3]
 _OVERLAY = ROOT / "k8s/overlays/production"
 _COMPONENTS = ("network-policies", "availability", "autoscaling")
-_WATCHED = (*_COMPONENTS, "monitoring")
+_WATCHED = (*_COMPONENTS, "monitoring", "canary")
 
 
 class Build:
     """A build that a test may spoil.
 
     Args:
-        watched: Whether the component ``monitoring`` is in it.
+        watched: Whether the components ``monitoring`` and ``canary`` are in it.
     """
 
     def __init__(self, *, watched: bool = False) -> None:

@@ -7,7 +7,15 @@ import base64
 import pytest
 
 from infra.manifests import checks
-from infra.manifests.checks import ARROWS, CHECKS, WATCHERS, WATCHING, Check, problems
+from infra.manifests.checks import (
+    ARROWS,
+    CHECKS,
+    TRIERS,
+    WATCHERS,
+    WATCHING,
+    Check,
+    problems,
+)
 from tests.infra.manifests.sample import Build, Spoil
 
 
@@ -233,6 +241,15 @@ SPOILT_WATCHED: list[tuple[Check, Spoil]] = [
         lambda b: b.main("redis-exporter")["env"][0].update(value="/run/secrets/passwords"),
     ),
     (checks.workloads_are_the_picture, lambda b: b.drop("Deployment", "redis-exporter")),
+    (
+        checks.policies_are_the_picture,
+        lambda b: b.get("NetworkPolicy", "canary")["spec"]["egress"].pop(),
+    ),
+    (checks.monitors_reach_their_pods, drop_way_in("canary")),
+    (
+        checks.secret_files_exist,
+        lambda b: b.main("canary")["env"][1].update(value="/run/secrets/canary/secret"),
+    ),
 ]
 
 
@@ -269,5 +286,5 @@ def test_the_picture_has_its_arrows() -> None:
     assert {to for who, to in ARROWS if who == "world"} == {"nginx"}
     assert {who for who, to in ARROWS if to == "redis"} == {"auth-service", "ws-gateway"}
     # Who looks at the others is nobody's way to anything.
-    assert not {to for _, to in WATCHING} & WATCHERS
+    assert not {to for _, to in WATCHING | ARROWS} & (WATCHERS | TRIERS)
     assert {who for who, to in ARROWS if to == "postgres"} == {"auth-service", "migrate"}

@@ -21,6 +21,7 @@ def test_every_gateway_is_a_target() -> None:
         "redis": ("127.0.0.1:9192",),
         "postgresql": ("127.0.0.1:9194",),
         "front": ("127.0.0.1:9195",),
+        "canary": (),
         "prometheus": ("127.0.0.1:9190",),
     }
 

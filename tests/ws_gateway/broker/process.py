@@ -25,11 +25,11 @@ class Process:
         self.received: list[tuple[str, int]] = []
         self.missed: list[str] = []
 
-    async def publish(self, channel: str, number: int) -> bool:
+    async def publish(self, channel: str, number: int, options: PublishOptions = KEPT) -> bool:
         """Publish into a channel with history; returns whether that was acknowledged."""
         publication = Publication(data=Raw(b"%d" % number))
         try:
-            await self.broker.publish(channel, publication, KEPT)
+            await self.broker.publish(channel, publication, options)
         except BrokerUnavailable:
             return False
         return True

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
-from tests.ws_gateway.broker.conftest import HASTY, until
+from tests.ws_gateway.broker.conftest import HASTY, redis_cluster, shared_cluster, until
 from ws_gateway.broker.redis import RedisBroker
 from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.control.base import Bus
 from ws_gateway.control.memory import MemoryBus
 from ws_gateway.control.redis import RedisBus
 from ws_gateway.metrics import Metrics
+from ws_gateway.redis_link import Timing
+
+__all__ = ["redis_cluster", "shared_cluster"]
 
 
 class Heard:
@@ -41,15 +46,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 Make = Callable[[str], Heard]
 
+BETWEEN_PROCESSES = {"redis": "make_redis", "redis-cluster": "make_cluster"}
+"""The fixture that makes nodes over each kind of Redis."""
 
-@pytest.fixture
-async def make_redis(server: RedisServer) -> AsyncIterator[Make]:
-    """A factory of nodes over that Redis."""
+
+@contextlib.asynccontextmanager
+async def _making(url: str, timing: Timing) -> AsyncIterator[Make]:
+    """Make nodes over a Redis; they end at the end."""
     brokers: list[RedisBroker] = []
     buses: list[RedisBus] = []
 
     def make(name: str) -> Heard:
-        redis = Topology(server.url, timing=HASTY)
+        redis = Topology(url, timing=timing)
         broker = RedisBroker(redis, metrics=Metrics(CollectorRegistry(), "test"))
         brokers.append(broker)
         buses.append(RedisBus(redis, broker.commands))
@@ -60,6 +68,20 @@ async def make_redis(server: RedisServer) -> AsyncIterator[Make]:
         await bus.stop()
     for broker in brokers:
         await broker.stop()
+
+
+@pytest.fixture
+async def make_redis(server: RedisServer) -> AsyncIterator[Make]:
+    """A factory of nodes over that Redis."""
+    async with _making(server.url, HASTY) as make:
+        yield make
+
+
+@pytest.fixture
+async def make_cluster(redis_cluster: RedisCluster) -> AsyncIterator[Make]:
+    """A factory of nodes over a cluster."""
+    async with _making(redis_cluster.url, Timing()) as make:
+        yield make
 
 
 class _WithBroker:
@@ -79,10 +101,17 @@ class _WithBroker:
         await self._bus.start(node, receiver)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "redis-cluster"])
 def make(request: pytest.FixtureRequest) -> Make:
     """A factory of single nodes, of each kind."""
     if request.param == "memory":
         return lambda name: Heard(name, MemoryBus())
-    factory: Make = request.getfixturevalue("make_redis")
+    factory: Make = request.getfixturevalue(BETWEEN_PROCESSES[request.param])
+    return factory
+
+
+@pytest.fixture(params=list(BETWEEN_PROCESSES))
+def make_connected(request: pytest.FixtureRequest) -> Make:
+    """A factory of nodes that hear each other, over each kind of Redis."""
+    factory: Make = request.getfixturevalue(BETWEEN_PROCESSES[request.param])
     return factory

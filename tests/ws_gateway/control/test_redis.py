@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from redis.crc import key_slot
+
+from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
 from tests.ws_gateway.broker.conftest import until
 from tests.ws_gateway.control.conftest import Heard, Make
 from ws_gateway.control.redis import PREFIX
 from ws_gateway.exceptions import BrokerUnavailable
 
+SHARDED = b"drawbridge:1:{control}:all"
 
-@pytest.fixture
-async def nodes(make_redis: Make) -> list[Heard]:
-    """Three of them."""
-    found = [make_redis(name) for name in "abc"]
+
+async def start_three(make: Make) -> list[Heard]:
+    """Start as many nodes."""
+    found = [make(name) for name in "abc"]
     for node in found:
         await node.start()
     return found
 
 
-async def test_all_nodes_hear_what_is_for_all_and_one_what_is_for_it(nodes: list[Heard]) -> None:
+@pytest.fixture
+async def nodes(make_redis: Make) -> list[Heard]:
+    """Three of them."""
+    return await start_three(make_redis)
+
+
+async def test_all_nodes_hear_what_is_for_all_and_one_what_is_for_it(
+    make_connected: Make,
+) -> None:
     """In the order in which one node says it."""
-    first, second, third = nodes
+    first, second, third = nodes = await start_three(make_connected)
 
     assert await first.bus.tell_all(b"1") == 3
     assert await first.bus.tell("b", b"2")
@@ -82,6 +95,28 @@ async def test_it_is_not_ready_without_redis_and_ready_again_by_itself(
     await until(lambda: all(node.messages for node in nodes))
 
     assert b"lost" not in node.messages
+
+
+async def test_it_goes_where_its_slot_goes(make_cluster: Make, redis_cluster: RedisCluster) -> None:
+    """All its channels are in one, so that one server of a cluster has them."""
+    nodes = await start_three(make_cluster)
+    slot, source = key_slot(SHARDED), redis_cluster.owner(SHARDED)
+    target = redis_cluster.other(source)
+
+    def channels(server: RedisServer) -> int:
+        return len(server.ask("PUBSUB", "SHARDCHANNELS", "drawbridge:1:{control}:*"))
+
+    assert (channels(source), channels(target)) == (4, 0)
+    await asyncio.to_thread(redis_cluster.move, slot, source, target)
+    try:
+        await until(lambda: channels(target) == 4 and all(node.bus.ready() for node in nodes))
+        assert channels(source) == 0
+        assert await until_told(nodes[0]) == 3
+        await until(lambda: all(node.messages == [b"again"] for node in nodes))
+        assert await nodes[0].bus.tell("b", b"yours")
+        await until(lambda: nodes[1].messages == [b"again", b"yours"])
+    finally:
+        redis_cluster.move(slot, target, source)
 
 
 async def until_told(node: Heard) -> int:

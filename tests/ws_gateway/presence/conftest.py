@@ -14,17 +14,25 @@ from tests.ws_gateway.broker.conftest import (
     HASTY,
     mortal_redis,
     proxy,
+    redis_cluster,
     redis_server,
+    shared_cluster,
     shared_redis,
     until,
 )
+from ws_gateway.broker.redis_topology import Topology
 from ws_gateway.presence.redis import RedisPresence
 from ws_gateway.protocol.messages import ClientInfo
-from ws_gateway.redis_commands import Commands
-from ws_gateway.redis_endpoint import Endpoint
 from ws_gateway.redis_link import Timing
 
-__all__ = ["mortal_redis", "proxy", "redis_server", "shared_redis"]
+__all__ = [
+    "mortal_redis",
+    "proxy",
+    "redis_cluster",
+    "redis_server",
+    "shared_cluster",
+    "shared_redis",
+]
 
 ALICE = ClientInfo(user="alice", client="c-1", conn_info=Raw(b'{"name":"Alice"}'))
 ALICE_AGAIN = ClientInfo(user="alice", client="c-2", chan_info=Raw(b'{"role": "owner"}'))
@@ -35,7 +43,7 @@ class Process:
     """One process's presence, with the connection that it shares with the broker."""
 
     def __init__(self, url: str, timing: Timing = HASTY, **options: Any) -> None:  # noqa: ANN401
-        self.commands = Commands(Endpoint(url), timing=timing)
+        self.commands = Topology(url, timing=timing).commands(())
         self.presence = RedisPresence(self.commands, **options)
 
     async def start(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.redis_cluster import RedisCluster
 from tests.ws_gateway.broker.conftest import Proxy
 from tests.ws_gateway.presence.conftest import ALICE, ALICE_AGAIN, BOB, Process
 from ws_gateway.presence.base import Presence, Stats
@@ -53,6 +54,11 @@ def _redis(request: pytest.FixtureRequest, **options: Any) -> Process:  # noqa: 
     return Process(request.getfixturevalue("redis_server").url, **options)
 
 
+def _cluster(request: pytest.FixtureRequest, **options: Any) -> Process:  # noqa: ANN401
+    cluster: RedisCluster = request.getfixturevalue("redis_cluster")
+    return Process(cluster.url, timing=Timing(), **options)
+
+
 def _in_pieces(request: pytest.FixtureRequest, **options: Any) -> Process:  # noqa: ANN401
     proxy: Proxy = request.getfixturevalue("proxy")
     proxy.delay, proxy.split = 0.0001, True
@@ -62,6 +68,7 @@ def _in_pieces(request: pytest.FixtureRequest, **options: Any) -> Process:  # no
 PRESENCES: dict[str, Make] = {
     "memory": lambda _request, **options: Memory(**options),
     "redis": _redis,
+    "redis-cluster": _cluster,
     "redis-in-pieces": _in_pieces,
 }
 
