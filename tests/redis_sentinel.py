@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -20,13 +21,16 @@ class RedisSentinels:
     Args:
         directory: For their files.
         guard: TLS and users; without, everybody may do everything.
+        options: More of both servers' command lines.
 
     Attributes:
         servers: The first one is the master at the beginning.
         sentinels: They may be killed too.
     """
 
-    def __init__(self, directory: Path, guard: Guard | None = None) -> None:
+    def __init__(
+        self, directory: Path, guard: Guard | None = None, options: Sequence[str] = ()
+    ) -> None:
         self._guard = guard
         self.servers: list[RedisServer] = []
         for name in ("a", "b"):
@@ -36,6 +40,7 @@ class RedisSentinels:
                 RedisServer(
                     place,
                     *("--repl-diskless-sync-delay", "0"),
+                    *options,
                     *(guard.server_options if guard else ()),
                     **guarded(guard),
                 )

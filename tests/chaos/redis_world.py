@@ -67,7 +67,7 @@ class Sentinels:
     def __init__(self, directory: Path) -> None:
         self.folder = directory / "redis"
         self.folder.mkdir()
-        self._all = RedisSentinels(self.folder, *_DURABLE)
+        self._all = RedisSentinels(self.folder, options=_DURABLE)
         self.master, self._replica = self._all.servers
         self.url = self._all.url
 
