@@ -13,8 +13,8 @@ from typing_extensions import override
 INDEX = "index.json"
 _BEHAVIOR = {"OK", "NON-STRICT", "INFORMATIONAL"}
 # "FAILED BY CLIENT" only says that the client hung up first. After a fault in the framing the
-# gateway reads on for a second before it does, or its close frame might be lost; the suite waits
-# no longer.
+# gateway reads on for a second unless it sees its close frame answered, which might else be lost;
+# the suite waits no longer, and does not always answer.
 _CLOSE = {"OK", "INFORMATIONAL", "FAILED BY CLIENT"}
 # These offer a compression window of 512 bytes and nothing else. Compressed frames are shared by
 # all connections and have the largest window, so the gateway goes without, as it may.
