@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         suite.check(given.python2)
         suite.install(given.python2, installed)
-        print(f"it takes a quarter of an hour; how far it is: {report.with_suffix('.log')}", flush=True)
+        log = report.with_suffix(".log")
+        print(f"all cases take a quarter of an hour; to watch: {log}", flush=True)
         verdict = uvloop.run(_try(given.python2, installed, given.cases.split(), report))
     except suite.SuiteError as error:
         print(error, file=sys.stderr)
