@@ -263,6 +263,24 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         "Open connections that have not said who they are.",
         lambda: len(unauthenticated),
     )
+    metrics.gauge(
+        "gateway_tasks",
+        "Tasks of the event loop.",
+        lambda: len(asyncio.all_tasks(node.loop)),
+    )
+    metrics.gauge_by(
+        "gateway_table_entries",
+        "Entries of tables that grow with clients, tokens or channels.",
+        "table",
+        lambda: {
+            "verified_tokens": verifier.remembered,
+            "users": len(node.users),
+            "user_paces": len(node.paces),
+            "addresses": len(node.addresses),
+            "streams": len(node.streams),
+            "timers": len(node.timers),
+        },
+    )
     emulated = _make_emulation(settings, cluster, metrics)
     await node.start()
     await cluster.start()
