@@ -34,7 +34,7 @@ from infra.stack.settings import Settings
 from tests.benchmarks import report
 from tests.benchmarks.crowd_process import Member
 from tests.benchmarks.following import Room, together
-from tests.benchmarks.gateway.accounting import percentile
+from tests.benchmarks.gateway.accounting import cpu_of, percentile, rss_of
 from tests.benchmarks.own_stack import environment, gateway_names, own_stack
 from tests.benchmarks.pace import busiest, course
 from tests.benchmarks.report import Row
@@ -44,6 +44,7 @@ from tests.benchmarks.timeline import Panel, timeline
 USERS, GATEWAYS, PROCESSES = 1_000, 3, 2
 PER_SECOND, SPEECH = 40.0, 20.0
 OFFSET = 5_300
+SECONDS_A_CLIENT = 0.012  # of each drain: what two cores bear beside the clients
 STEADY_SECONDS = 10.0
 REPORT_SECONDS = 2.0
 WINDOW = 5
@@ -147,6 +148,9 @@ def measure(size: Size) -> tuple[list[Row], str]:
         for member in crowd:
             member.say()
         looks = [(time.monotonic(), gateways.connections())]
+        pids = [member.process.pid for member in crowd]
+        before = time.monotonic(), cpu_of(pids)
+        crowd_memory = rss_of(pids)
         _look_for(STEADY_SECONDS, gateways, looks)
         # Any setting would do; what it is about does not matter here.
         changed = {**variables, "GATEWAY_LOG_LINES_PER_MINUTE": "601"}
@@ -155,6 +159,7 @@ def measure(size: Size) -> tuple[list[Row], str]:
         while restarting.is_alive():
             _look_for(1.0, gateways, looks)
         restarting.check()
+        share = (cpu_of(pids) - before[1]) / (time.monotonic() - before[0])
         _look_for(STEADY_SECONDS, gateways, looks)
         for _ in range(2):
             for member in crowd:
@@ -162,7 +167,14 @@ def measure(size: Size) -> tuple[list[Row], str]:
             time.sleep(STEADY_SECONDS)
         for member in crowd:
             member.end()
-        return _rows(crowd, looks, size), _picture(crowd, looks)
+        costs = Row(
+            f"the clients' own {PROCESSES} processes",
+            f"{crowd_memory / size.clients / 1024:.0f} KiB for each client; "
+            f"{share:.0%} of a core in the mean",
+            True,
+            "",
+        )
+        return [*_rows(crowd, looks, size), costs], _picture(crowd, looks)
 
 
 class _Restart(threading.Thread):
@@ -326,10 +338,14 @@ def main() -> int:
     parser.add_argument("--fast", action="store_true", help="a few, printed only")
     parser.add_argument("--clients", type=int, default=5_000)
     given = parser.parse_args()
-    size = Size(300, 30, 5.0) if given.fast else Size(given.clients, 500, 60.0)
+    size = (
+        Size(300, 30, 5.0)
+        if given.fast
+        else Size(given.clients, 500, given.clients * SECONDS_A_CLIENT)
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rows, picture = measure(size)
-    heading = f"Rolling restart of {GATEWAYS} gateways, {size.clients:,} clients"
+    heading = f"Rolling restart of {GATEWAYS} gateways"
     about = (
         f"`make bench PART=restart`. {size.clients:,} clients of the official Python SDK as it is, "
         f"in {PROCESSES} processes, follow {size.rooms} rooms with history through nginx; "
