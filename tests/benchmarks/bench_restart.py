@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -344,6 +345,7 @@ def main() -> int:
         else Size(given.clients, 500, given.clients * SECONDS_A_CLIENT)
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    load = os.getloadavg()[0]
     rows, picture = measure(size)
     heading = f"Rolling restart of {GATEWAYS} gateways"
     about = (
@@ -351,7 +353,8 @@ def main() -> int:
         f"in {PROCESSES} processes, follow {size.rooms} rooms with history through nginx; "
         f"{SPEECH:g} publications a second. Each gateway drains over {size.drain:g} s. A "
         "subscriber has everything if its offsets have no gap and end where its room ends; times "
-        "are those of the clients, whose processes share the cores with the servers."
+        "are those of the clients, whose processes share the cores with the servers. "
+        f"The machine's load was {load:.1f} before it began."
     )
     report.show(
         _TITLE,

@@ -286,6 +286,7 @@ def main() -> int:
     given = parser.parse_args()
     seconds = 60.0 if given.fast else given.minutes * 60
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    load = os.getloadavg()[0]
     rows, picture = asyncio.run(measure(CLIENTS, seconds))
     heading = f"Soak of {CLIENTS} clients, {GATEWAYS} gateways, for {seconds / 60:g} min"
     report.show(
@@ -293,7 +294,7 @@ def main() -> int:
         [(heading, rows)],
         save=not given.fast,
         pictures={heading: picture},
-        notes=(_ABOUT, _ABOUT_TIME),
+        notes=(f"{_ABOUT} The machine's load was {load:.1f} before it began.", _ABOUT_TIME),
     )
     return 0 if all(row.good for row in rows) else 1
 

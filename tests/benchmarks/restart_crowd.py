@@ -8,7 +8,6 @@ what each room's subscribers have got goes into the last report.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import math
 import ssl
@@ -31,6 +30,7 @@ from centrifuge import (
 )
 from typing_extensions import override
 
+from tests.benchmarks.crowd_side import orders, paced, repeat, say
 from tests.benchmarks.following import Follower, Room
 
 _OPENINGS_AT_ONCE = 50
@@ -101,9 +101,8 @@ class Crowd:
 
     async def come(self) -> None:
         """Let all come at the given pace."""
-        loop, plan = asyncio.get_running_loop(), self.plan
+        plan = self.plan
         gate = asyncio.Semaphore(_OPENINGS_AT_ONCE)
-        began = loop.time()
 
         async def come(number: int) -> None:
             try:
@@ -115,8 +114,9 @@ class Crowd:
                 gate.release()
 
         async with asyncio.TaskGroup() as group:
-            for number in range(plan.count):
-                await asyncio.sleep(max(0.0, began + number / plan.per_second - loop.time()))
+            async for number in paced(1 / plan.per_second):
+                if number == plan.count:
+                    break
                 await gate.acquire()
                 group.create_task(come(plan.first + number * plan.step))
 
@@ -153,9 +153,7 @@ class Crowd:
         for speaker in speakers:
             await speaker.connect()
             await speaker.ready(_COME_SECONDS)
-        began = loop.time()
-        for number in itertools.count():
-            await asyncio.sleep(max(0.0, began + number / plan.speech - loop.time()))
+        async for number in paced(1 / plan.speech):
             if enough.is_set():
                 break
             there = [speaker for speaker in speakers if speaker.state.value == "connected"]
@@ -225,8 +223,7 @@ class Crowd:
                     if room not in self.followers
                 },
             }
-        sys.stdout.write(json.dumps(said) + "\n")
-        sys.stdout.flush()
+        say(said)
         self.delays = Counter()
 
 
@@ -299,17 +296,9 @@ class _Ear(SubscriptionEventHandler):  # type: ignore[misc]
 
 
 async def _run() -> None:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=2**26)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await orders()
     crowd = Crowd(Plan(**json.loads(await reader.readline())))
-
-    async def tell() -> None:
-        while True:
-            await asyncio.sleep(crowd.plan.report)
-            crowd.report()
-
-    telling = asyncio.create_task(tell())
+    telling = asyncio.create_task(repeat(crowd.plan.report, crowd.report))
     await crowd.come()
     crowd.report()
     await reader.readline()  # all the others have come too
