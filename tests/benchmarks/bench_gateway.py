@@ -4,9 +4,9 @@
     make bench PART=fanout              a part of it, into its place there
     make bench PART=fanout FAST=1       a little of it, printed only
 
-Parts: fanout, growth, connect, memory, pairs, delays, quiet. Beside the CPU of the servers stands
-the load generator's: one that needs a whole core has measured itself. Whatever else the machine
-does shows: compare within a table, and look at ratios rather than at microseconds.
+Parts: fanout, growth, connect, memory, pairs, delays, profile, quiet. Beside the CPU of the servers
+stands the load generator's: one that needs a whole core has measured itself. Whatever else the
+machine does shows: compare within a table, and look at ratios rather than at microseconds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from infra.stack import programs
 from tests.benchmarks import report
 from tests.benchmarks.bars import bars
 from tests.benchmarks.gateway import ours
+from tests.benchmarks.gateway.hot_paths import profile
 from tests.benchmarks.gateway.ours import World
 from tests.benchmarks.gateway.pairs_table import delays, pairs
 from tests.benchmarks.gateway.rooms_table import fanout, growth
@@ -38,6 +39,7 @@ PARTS: dict[str, tuple[str, Callable[[World], Iterator[Table]]]] = {
     "memory": ("The gateway: memory", memory),
     "pairs": ("The gateway: one to one", pairs),
     "delays": ("The gateway: delays", delays),
+    "profile": ("The gateway: where the CPU goes", profile),
     "quiet": ("The gateway: thousands of sockets", quiet),
 }
 
@@ -45,7 +47,7 @@ PARTS: dict[str, tuple[str, Callable[[World], Iterator[Table]]]] = {
 def picture(table: Table) -> str | None:
     """Draw what a table has to be drawn."""
     if table.bars:
-        return bars(f"{table.title}: CPU of a delivery", table.bars)
+        return bars(f"{table.title}: CPU", table.bars)
     if table.waits:
         return waiting_times(table.title, table.waits, target=table.allowed)
     return None

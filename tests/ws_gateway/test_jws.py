@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -62,7 +63,19 @@ def test_other_texts_are_malformed(token: str) -> None:
         parse(token)
 
 
-@pytest.mark.parametrize("text", [b'{"a":1,"a":2}', b"NaN", b"Infinity", b"\xff", b"", b"1 2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":{"b":1,"b":1}}',
+        b'[{"a":1,"a":1}]',
+        b"NaN",
+        b"Infinity",
+        b"\xff",
+        b"",
+        b"1 2",
+    ],
+)
 def test_json_is_strict(text: bytes) -> None:
     """Names once, numbers finite, UTF-8, one value."""
     with pytest.raises(ValueError):  # noqa: PT011 - which one is the library's choice
@@ -76,3 +89,45 @@ def test_any_text_is_parsed_or_refused(token: str) -> None:
         parse(token)
     except InvalidToken:
         return
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(_VALUES, st.sampled_from([(",", ":"), (", ", ": ")]), st.booleans())
+def test_json_is_read_as_the_standard_library_reads_it(
+    value: object, separators: tuple[str, str], ensure_ascii: bool
+) -> None:
+    """The short way and the long one say the same, to the type of each number."""
+    try:
+        text = json.dumps(value, separators=separators, ensure_ascii=ensure_ascii).encode()
+    except UnicodeEncodeError:  # half a character, which no UTF-8 has
+        return
+
+    assert repr(read_json(text)) == repr(json.loads(text))
+
+
+@given(st.text("ABCDQVgwxyz0189-_", min_size=1, max_size=12))
+def test_base64_has_one_spelling(segment: str) -> None:
+    """What would be spelled otherwise is refused, whatever the bits that are dropped say."""
+    try:
+        decoded = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        decoded = b""
+    canonical = encode(decoded) == segment
+
+    try:
+        signature = parse(f"e30.e30.{'A' * 20}{segment}").signature
+    except InvalidToken:
+        assert not canonical
+    else:
+        assert canonical
+        assert signature == bytes(15) + decoded

@@ -28,12 +28,14 @@ def fanout(world: World) -> Iterator[Table]:
             if kind.lacks:
                 table.rows.append(Row(kind.name, kind.lacks, True, ""))
                 continue
+            mine = kind is drawbridge
+            most, least = (200_000, 5_000) if mine else (20_000, 2_000)
             try:
                 done = compare(
                     kind,
                     size=size,
-                    deliveries=world.choose(200_000 if kind is drawbridge else 20_000, 5_000),
-                    repeat=world.choose(5, 2),
+                    deliveries=world.choose(most, least),
+                    repeat=world.choose(5, 2 if mine else 1),
                     together=TOGETHER,
                 )
             except AssertionError as error:
@@ -42,7 +44,7 @@ def fanout(world: World) -> Iterator[Table]:
                 # One of the others is no reason to do without the rest.
                 table.rows.append(Row(kind.name, f"not measured: {error}", True, ""))
                 continue
-            table.rows += _rows(kind.name, done, targets=kind is drawbridge)
+            table.rows += _rows(kind.name, done, targets=mine)
             table.bars["floor, in C"] = Spread.of(done.floor.cpu)
             table.bars[kind.name] = Spread.of(done.alone.cpu)
         yield table

@@ -17,7 +17,9 @@ broadcast = Broadcast(os.environ["REDIS_URL"])
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     """Be connected to Redis for as long as the application runs."""
     await broadcast.connect()
-    yield
+    # Its listener ends before the first subscription is there, and begins again with the second.
+    async with broadcast.subscribe(channel="nothing"):
+        yield
     await broadcast.disconnect()
 
 
