@@ -170,7 +170,7 @@ def measure(size: Size) -> tuple[list[Row], str]:
             member.end()
         costs = Row(
             f"the clients' own {PROCESSES} processes",
-            f"{crowd_memory / size.clients / 1024:.0f} KiB for each client; "
+            f"{crowd_memory / size.clients / 1024:.0f} KiB for each client, Python itself in it; "
             f"{share:.0%} of a core in the mean",
             True,
             "",
