@@ -317,7 +317,7 @@ def _picture(crowd: Sequence[Member], looks: Sequence[tuple[float, dict[str, int
         f"{_TITLE} of three",
         seconds,
         [
-            Panel("sockets", connections),
+            Panel("open", connections),
             Panel(
                 "per s",
                 {

@@ -271,7 +271,7 @@ def _picture(looks: Sequence[Census]) -> str:
         [
             Panel("MiB", {name: [look.memory[name] / MIB for look in looks] for name in parts}),
             Panel("files", {name: [look.files[name] for look in looks] for name in gateways}),
-            Panel("sockets", gauge("gateway_connections")),
+            Panel("open", gauge("gateway_connections")),
             Panel("tokens", gauge("gateway_table_entries verified_tokens")),
             Panel("keys", {"Redis": [float(sum(look.keys.values())) for look in looks]}),
         ],
