@@ -268,19 +268,16 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         "Tasks of the event loop.",
         lambda: len(asyncio.all_tasks(node.loop)),
     )
-    metrics.gauge_by(
-        "gateway_table_entries",
-        "Entries of tables that grow with clients, tokens or channels.",
-        "table",
-        lambda: {
-            "verified_tokens": verifier.remembered,
-            "users": len(node.users),
-            "user_paces": len(node.paces),
-            "addresses": len(node.addresses),
-            "streams": len(node.streams),
-            "timers": len(node.timers),
-        },
-    )
+    metrics.table("verified_tokens", lambda: verifier.remembered)
+    for table, entries in (
+        ("users", node.users),
+        ("user_paces", node.paces),
+        ("addresses", node.addresses),
+        ("streams", node.streams),
+        ("timers", node.timers),
+        ("closes", node.closes),
+    ):
+        metrics.table(table, partial(len, entries))
     emulated = _make_emulation(settings, cluster, metrics)
     await node.start()
     await cluster.start()

@@ -38,6 +38,7 @@ from tests.benchmarks.own_stack import environment, gateway_names, members, own_
 from tests.benchmarks.report import Row
 from tests.benchmarks.soak_clients import Place, Soak, Tally
 from tests.benchmarks.timeline import Panel, timeline
+from ws_gateway.closes import KEPT
 
 CLIENTS, GATEWAYS = 100, 2
 EVERY = 5.0
@@ -217,7 +218,12 @@ async def settle(eyes: Eyes, before: Census, clients: int) -> tuple[Census, list
             look,
             files=MORE_FILES,
             # Expired tokens are forgotten when another one comes: those of the last minute stay.
-            entries={"gateway_table_entries verified_tokens": 3.0 * clients},
+            # The others have a bound, and are kept for later.
+            entries={
+                "gateway_table_entries verified_tokens": 3.0 * clients,
+                "gateway_table_entries positions": 10_000.0,
+                "gateway_table_entries closes": float(KEPT),
+            },
         )
         if not left or time.monotonic() > until:
             return look, left

@@ -436,7 +436,10 @@ class TestApplications:
     async def test_what_is_kept_of_clients_can_be_seen(self, opened: Gateway) -> None:
         """So that a leak shows before memory does."""
         value = opened.metrics.registry.get_sample_value
-        tables = ("verified_tokens", "users", "user_paces", "addresses", "streams", "timers")
+        tables = (
+            *("verified_tokens", "users", "user_paces", "addresses", "streams", "timers"),
+            "closes",
+        )
         kept = [value("gateway_table_entries", {"table": table}) for table in tables]
         before = value("gateway_tasks") or 0
         more = asyncio.create_task(asyncio.Event().wait())
