@@ -13,7 +13,7 @@ BENCH_VENV := .venv-bench
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down services load bench test test-sdk chaos coverage lint format proto docs pictures \
+.PHONY: help run up down services load bench test test-sdk autobahn chaos coverage lint format proto docs pictures \
 	dashboards board-pictures lock base-image images pin-images test-images compose manifests checkov deploy undeploy secrets clean
 
 help: ## list the targets
@@ -92,6 +92,10 @@ coverage: $(VENV)/stamp-dev $(LOAD_VENV)/stamp ## run the tests and list what no
 test-sdk: $(VENV)/stamp-dev ## run the official Python SDK's own live tests, on ports 8000 and up
 	@$(BIN)/python -m infra.stack install
 	PYTHONPATH=. $(BIN)/python tests/sdk/python/suite.py
+
+# The suite is a program for Python 2.7, which few machines have: not a part of `test`. CASES='9.* 12.1.1' narrows.
+autobahn: $(VENV)/stamp-dev ## try the gateway's WebSockets with the Autobahn|Testsuite: PYTHON2=/path/to/python2.7 CASES=
+	@PYTHONPATH=. $(BIN)/python -m tests.autobahn --python2 "$(PYTHON2)" $(if $(CASES),--cases '$(CASES)')
 
 # SEEDS= as many runs, from SEED= on. Not a part of `.ci/run` yet: its slack for a busy machine is too wide to prove much.
 chaos: $(VENV)/stamp-dev ## break the stack while clients count, and judge it: MINUTES= SEED= SEEDS= CLIENTS= RATE=
@@ -173,5 +177,5 @@ lock: $(VENV)/stamp-dev ## resolve the newest dependencies into requirements/
 
 clean: ## stop the stack and remove what the other targets made (users and keys in .local too)
 	@test ! -d .local/stack || test ! -x $(BIN)/python || $(BIN)/python -m infra.stack down
-	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) $(BENCH_VENV) build/bench build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules tests/benchmarks/gateway/peer_programs/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
+	rm -rf $(VENV) $(LOAD_VENV) $(MANIFESTS_VENV) $(CHECKOV_VENV) $(BENCH_VENV) .venv-autobahn build/autobahn build/bench build/load build/images build/manifests build/deploy build/tools .local tests/sdk/*/node_modules tests/benchmarks/gateway/peer_programs/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

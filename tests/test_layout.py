@@ -44,11 +44,34 @@ def test_every_module_has_its_test() -> None:
     assert not sorted(map(str, missing))
 
 
+def is_part(test: Path, twins: set[Path]) -> bool:
+    """Say whether a test goes on where a module's own ends: ``test_NAME_BEHAVIOUR.py``."""
+    words = test.stem.split("_")
+    return any(
+        test.with_name("_".join(words[:count]) + ".py") in twins for count in range(2, len(words))
+    )
+
+
 def test_every_test_has_its_module() -> None:
     """A test whose source has moved would be looked for in vain."""
-    orphans = mirror() - {twin(module) for module in modules()}
+    twins = {twin(module) for module in modules()}
+    orphans = {test for test in mirror() - twins if not is_part(test, twins)}
 
     assert not sorted(map(str, orphans))
+
+
+@pytest.mark.parametrize(
+    ("test", "part"),
+    [
+        ("ws_gateway/test_connection_bare.py", True),
+        ("ws_gateway/test_connection_slow_reader.py", True),
+        ("ws_gateway/test_connections.py", False),
+        ("ws_gateway/broker/test_connection_bare.py", False),
+    ],
+)
+def test_a_long_test_is_cut_by_behaviour(test: str, part: bool) -> None:
+    """Each part begins with the name of what it tests, and lies beside it."""
+    assert is_part(Path(test), {Path("ws_gateway/test_connection.py")}) is part
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,17 @@ def split(frames: bytes) -> Iterator[tuple[int, bytes]]:
         start += length
 
 
+def is_close(data: bytes) -> bool:
+    """Say whether these bytes are one close frame of a client and nothing else."""
+    return (
+        len(data) >= _SHORT_HEADER
+        and data[0] == _FIN | CLOSE
+        and data[1] >= _MASKED
+        and data[1] <= _MASKED | _MAX_CONTROL_PAYLOAD
+        and len(data) == _SHORT_HEADER + (data[1] ^ _MASKED)
+    )
+
+
 def parse_close(payload: bytes) -> int:
     """Read the code of a received close frame.
 

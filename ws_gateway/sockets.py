@@ -19,6 +19,7 @@ from ws_gateway.frames import (
     FrameParser,
     close_frame,
     frame,
+    is_close,
     parse_close,
 )
 from ws_gateway.transport import Receiver, Transport
@@ -89,6 +90,11 @@ class Socket(asyncio.Protocol, Expiring):
     @override
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
+            # The framing is lost, but an answer to our close frame mostly comes by itself. Who has
+            # sent one has read ours, so that nothing is lost if there is more to be read.
+            if self._code is not None and is_close(data):
+                self._lingering.stop(self)
+                self._transport.close()
             return
         whole = self._parser.take_whole(data)
         if whole is not None and whole.isascii() and self._receiver is not None:

@@ -3,12 +3,13 @@
 After each of them ``Door.unharmed`` sees that nobody was harmed.
 
 ==== =====================================================================
-W14  the bounds, by a fake clock, are in tests/ws_gateway/test_connection.py
+W14  the bounds, by a fake clock, are in tests/ws_gateway/test_connection_slow_reader.py
 W15  tests/integration/test_protocol.py, test_who_does_not_answer_pings_is_closed;
      with a full buffer it is W14
-W24  by a fake clock in tests/ws_gateway/test_connection.py
+W24  by a fake clock in tests/ws_gateway/test_connection_lifetimes.py
 W25  tests/integration/test_revocations.py over both logs, test_revocation_load.py under load, and
-     during a handshake, ``connect`` and ``refresh`` in tests/ws_gateway/test_connection.py
+     in tests/ws_gateway/test_connection_lifetimes.py during a handshake, ``connect`` and
+     ``refresh``
 ==== =====================================================================
 """
 

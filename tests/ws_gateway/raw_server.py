@@ -318,9 +318,11 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(tls: tuple[Path, Path] | None = None) -> AsyncIterator[Server]:
+async def serving(
+    tls: tuple[Path, Path] | None = None, app: Application | None = None
+) -> AsyncIterator[Server]:
     """Serve on a port of its own."""
-    running = Server(Application())
+    running = Server(app or Application())
     running.config.load()
     context = None
     if tls is not None:

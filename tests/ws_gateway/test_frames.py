@@ -25,6 +25,7 @@ from ws_gateway.frames import (
     FrameParser,
     close_frame,
     frame,
+    is_close,
     parse_close,
     split,
 )
@@ -439,6 +440,29 @@ class TestClose:
         assert len(payload) <= 125
         assert reason.startswith(said)
         assert said == reason or len(payload) > 121
+
+    @pytest.mark.parametrize("payload", [b"", b"\x03\xea", b"\x03\xea" + bytes(123)])
+    def test_a_whole_close_frame_of_a_client_is_one(self, payload: bytes) -> None:
+        """Whatever it says."""
+        assert is_close(masked(CLOSE, payload))
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"\x88",
+            masked(CLOSE)[:-1],
+            masked(CLOSE) + b"\x88",
+            masked(TEXT, b"a") + masked(CLOSE),
+            masked(PING),
+            close_frame(1000, ""),
+            raw(FIN | CLOSE, MASKED | 126, b"\0\x7e" + MASK + bytes(126)),
+        ],
+        ids=range(8),
+    )
+    def test_less_or_more_than_a_close_frame_is_none(self, data: bytes) -> None:
+        """Nor is another's, an unmasked one, or one that is longer than may be."""
+        assert not is_close(data)
 
     def test_close_without_a_code_is_1005(self) -> None:
         """Section 7.1.5."""

@@ -12,7 +12,15 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect as reference_connect
 
-from tests.ws_gateway.raw_server import MASK, Recorder, masked, on_uvloop, serving, until
+from tests.ws_gateway.raw_server import (
+    MASK,
+    PATIENCE,
+    Recorder,
+    masked,
+    on_uvloop,
+    serving,
+    until,
+)
 from ws_gateway import server
 from ws_gateway.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from ws_gateway.sockets import Socket
@@ -283,6 +291,29 @@ class TestClosing:
                 sending.cancel()
                 assert len(await recorder.until("lost")) == 1
                 assert recorder.all("binary") == []
+
+        run()
+
+    def test_client_that_broke_the_framing_is_hung_up_on_once_it_has_heard_the_code(
+        self, either: tuple[Path, Path] | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Section 7.1.1: the server does it first, and no socket is kept for a second."""
+        monkeypatch.setattr(server, "_LINGER_SECONDS", PATIENCE)
+        monkeypatch.setattr(server, "_CLOSE_SECONDS", PATIENCE)
+
+        @on_uvloop
+        async def run() -> None:
+            async with serving(either) as running:
+                client, recorder = await running.open()
+                client.send(frame(TEXT, b"not masked"))
+                assert await client.closed() == 1002
+                lingering = running.state.__dict__["drawbridge_lingering"]
+                assert len(lingering) == 1
+                client.send(masked(CLOSE, b"\x03\xea"))
+
+                assert await client.reader.read() == b""
+                assert await recorder.until("lost") == [1006]
+                assert len(lingering) == len(server.closing_sockets(running.state)) == 0
 
         run()
 
