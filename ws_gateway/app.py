@@ -263,6 +263,21 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         "Open connections that have not said who they are.",
         lambda: len(unauthenticated),
     )
+    metrics.gauge(
+        "gateway_tasks",
+        "Tasks of the event loop.",
+        lambda: len(asyncio.all_tasks(node.loop)),
+    )
+    metrics.table("verified_tokens", lambda: verifier.remembered)
+    for table, entries in (
+        ("users", node.users),
+        ("user_paces", node.paces),
+        ("addresses", node.addresses),
+        ("streams", node.streams),
+        ("timers", node.timers),
+        ("closes", node.closes),
+    ):
+        metrics.table(table, partial(len, entries))
     emulated = _make_emulation(settings, cluster, metrics)
     await node.start()
     await cluster.start()

@@ -120,6 +120,7 @@ class Metrics:
         self.counters: dict[str, tuple[str, Callable[[], float]]] = {}
         self.histograms: dict[str, tuple[str, Mapping[str, Buckets], str]] = {}
         self.families: dict[str, tuple[str, Sequence[str], Mapping[tuple[Any, ...], int]]] = {}
+        self._tables: dict[str, Callable[[], int]] = {}
         self.jwks_refreshes = CounterMetric(
             "gateway_jwks_refresh", "Fetches of issuers' keys.", ["result"], registry=registry
         )
@@ -159,6 +160,16 @@ class Metrics:
     ) -> None:
         """Add a gauge with one label, whose values are bounded."""
         self.gauges_by_label[name] = text, label, read
+
+    def table(self, name: str, read: Callable[[], int]) -> None:
+        """Add a table that grows with clients, tokens or channels, and how to count its entries."""
+        self._tables[name] = read
+        self.gauge_by(
+            "gateway_table_entries",
+            "Entries of tables that grow with clients, tokens or channels.",
+            "table",
+            lambda: {each: count() for each, count in self._tables.items()},
+        )
 
     def family(
         self,

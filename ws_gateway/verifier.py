@@ -160,6 +160,11 @@ class Verifier:
         self._types = frozenset().union(*(trust.types for trust in self._trusted.values()))
 
     @property
+    def remembered(self) -> int:
+        """How many verified tokens are remembered; expired ones go when another one comes."""
+        return len(self._verified)
+
+    @property
     def ready(self) -> bool:
         """Whether every issuer's keys have been fetched at least once."""
         return all(trust.keys.loaded for trust in self._trusted.values())
@@ -291,9 +296,17 @@ class Verifier:
         return credentials
 
     def _remember(self, digest: bytes, verified: _Verified) -> None:
-        if len(self._verified) >= self._cache_size:
-            # A dict keeps its order, so the first one is the oldest.
-            del self._verified[next(iter(self._verified))]
+        # A dict keeps its order, so the first one is the oldest, and mostly the first to expire:
+        # tokens of one issuer live equally long.
+        expired = self._now() - self._leeway_seconds
+        while self._verified:
+            oldest = next(iter(self._verified))
+            if (
+                len(self._verified) < self._cache_size
+                and self._verified[oldest].credentials.expires_at > expired
+            ):
+                break
+            del self._verified[oldest]
         self._verified[digest] = verified
 
     def _read_claims(self, claims: dict[str, Any], issuer: Issuer, kid: str) -> Credentials:

@@ -454,6 +454,19 @@ _GATEWAY = Board(
                     stacked=True,
                 ),
                 Panel(
+                    title="What is kept of clients",
+                    description="Entries of all gateways' tables, and tasks. Without clients nearly"
+                    " nothing is left; what only grows is a leak.",
+                    unit="short",
+                    queries=[
+                        Query(
+                            f"sum by (table) (gateway_table_entries{{{_ONE}}})",
+                            "{{table}}",
+                        ),
+                        Query(f"sum(gateway_tasks{{{_ONE}}})", "tasks"),
+                    ],
+                ),
+                Panel(
                     title="Subscriptions ended, because they did not read",
                     description='Where slow_reader = "drop": they recover from history, and the'
                     " connection stays.",

@@ -14,8 +14,8 @@ import sys
 from tests.benchmarks.bench_gateway import PARTS
 
 PROGRAMS = ("auth", "revocation", "gateway")
-LONG = ("wss",)
-"""Takes a quarter of an hour, and so is for who asks for it."""
+LONG = ("wss", "soak", "restart")
+"""Take a quarter of an hour or so, and so are for who asks for it."""
 
 
 def commands(part: str, *, fast: bool) -> list[list[str]]:

@@ -10,28 +10,23 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 from infra.embedded import certificate
 from infra.load import tokens
-from infra.stack import operations
-from infra.stack.processes import Processes
-from infra.stack.settings import Settings, read
+from infra.stack.settings import Settings
 from tests.benchmarks import report
+from tests.benchmarks.crowd_process import Member
 from tests.benchmarks.gateway.accounting import cpu_of, percentile, rss_of
+from tests.benchmarks.own_stack import environment, gateway_names, members, own_stack
 from tests.benchmarks.report import Row
 from tests.benchmarks.timeline import Panel, timeline
 from tests.benchmarks.tls_crowd import Plan
@@ -42,6 +37,7 @@ PER_SECOND = 200.0
 REPORT_SECONDS = 5.0
 OFFSET = 7_300  # below the ports that the system gives to clients
 MIB = 2**20
+_PROGRAM = "tests.benchmarks.tls_crowd"
 _PER_MILLISECOND = 10  # of the crowd's resolution
 _TITLE = "The gateway: sockets with TLS through nginx"
 
@@ -61,85 +57,17 @@ class Look:
     cpu: dict[str, float]
 
 
-@dataclass(slots=True)
-class Told:
-    """What one process of the crowd has said.
-
-    Attributes:
-        last: The newest report.
-        delays: All delays since the crowd is complete.
-        lately: Those since they were last taken.
-        news: Set with every report.
-    """
-
-    last: dict[str, Any] = field(default_factory=dict)
-    delays: Counter[int] = field(default_factory=Counter)
-    lately: Counter[int] = field(default_factory=Counter)
-    news: threading.Event = field(default_factory=threading.Event)
-
-
-class Member:
-    """One process of the crowd.
-
-    Args:
-        plan: For its clients.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self.told = Told()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.tls_crowd"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.say(json.dumps(asdict(plan)))
-        assert self.process.stdout is not None
-        self._reading = threading.Thread(target=self._read, args=(self.process.stdout,))
-        self._reading.start()
-
-    def say(self, line: str = "") -> None:
-        """Let it go on."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
-
-    def end(self) -> None:
-        """Wait for it."""
-        self.process.wait(60)
-        self._reading.join()
-
-    def _read(self, lines: IO[bytes]) -> None:
-        for line in lines:
-            said = json.loads(line)
-            delays = Counter({int(delay): count for delay, count in said["delays"].items()})
-            self.told.last = said
-            self.told.delays += delays
-            self.told.lately += delays
-            self.told.news.set()
-
-
 @contextmanager
 def stack(directory: Path) -> Iterator[tuple[Settings, Mapping[str, list[int]]]]:
     """Start the stack; gives its settings, and the processes of its parts."""
-    environment = {
-        **os.environ,
-        "DRAWBRIDGE_LOCAL": str(directory / "local"),
-        "DRAWBRIDGE_PORT_OFFSET": str(OFFSET),
-        "GATEWAYS": str(GATEWAYS),
-        "NGINX_WORKERS": str(NGINX_WORKERS),
-        "LIMITS": "load",
-    }
-    try:
-        operations.up(environment)
-        settings = read(environment)
-        processes = Processes(settings.stack)
-        gateways = [f"ws-gateway-{number}" for number in range(1, GATEWAYS + 1)]
-        yield (
-            settings,
-            {name: processes.members(name) for name in ("nginx", "redis", *gateways)},
-        )
-    finally:
-        operations.down(environment)
+    variables = environment(
+        directory,
+        offset=OFFSET,
+        gateways=GATEWAYS,
+        more={"NGINX_WORKERS": str(NGINX_WORKERS)},
+    )
+    with own_stack(variables) as settings:
+        yield settings, members(settings, ["nginx", "redis", *gateway_names(settings)])
 
 
 def plans(settings: Settings, *, count: int, seconds: float) -> list[Plan]:
@@ -183,15 +111,15 @@ def measure(count: int, seconds: float) -> tuple[list[Row], str]:
     with tempfile.TemporaryDirectory(prefix="drawbridge-bench-") as name, ExitStack() as ends:
         settings, parts = ends.enter_context(stack(Path(name)))
         before = look(parts)
-        members = [Member(plan) for plan in plans(settings, count=count, seconds=seconds)]
-        for member in members:
+        crowd = [Member(_PROGRAM, plan) for plan in plans(settings, count=count, seconds=seconds)]
+        for member in crowd:
             ends.callback(member.process.kill)
         looks = [before]
         waits: list[tuple[float, float]] = [(0.0, 0.0)]
 
         def look_again() -> None:
             lately: Counter[int] = Counter()
-            for member in members:
+            for member in crowd:
                 lately += member.told.lately
                 member.told.lately = Counter()
             looks.append(look(parts))
@@ -200,34 +128,34 @@ def measure(count: int, seconds: float) -> tuple[list[Row], str]:
         came = count // PROCESSES
         while any(
             member.told.last.get("subscribed", 0) + member.told.last.get("failed", 0) < came
-            for member in members
+            for member in crowd
         ):
-            members[0].told.news.wait(60)
-            members[0].told.news.clear()
-            assert all(member.process.poll() is None for member in members), "the crowd has ended"
+            crowd[0].told.news.wait(60)
+            crowd[0].told.news.clear()
+            assert all(member.process.poll() is None for member in crowd), "the crowd has ended"
             look_again()
         full = len(looks)
-        for member in members:
+        for member in crowd:
             member.say()
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            members[0].told.news.wait(60)
-            members[0].told.news.clear()
+            crowd[0].told.news.wait(60)
+            crowd[0].told.news.clear()
             look_again()
-        for member in members:
+        for member in crowd:
             member.say()
-        for member in members:
+        for member in crowd:
             member.end()
-        return _rows(members, looks[full - 1 :], before, count), _picture(looks, waits)
+        return _rows(crowd, looks[full - 1 :], before, count), _picture(looks, waits)
 
 
-def _rows(members: Sequence[Member], looks: Sequence[Look], before: Look, count: int) -> list[Row]:
-    lasts = [member.told.last for member in members]
+def _rows(crowd: Sequence[Member], looks: Sequence[Look], before: Look, count: int) -> list[Row]:
+    lasts = [member.told.last for member in crowd]
     failed, lost, sent, heard = (
         sum(last[what] for last in lasts) for what in ("failed", "lost", "sent", "heard")
     )
     delays: Counter[int] = Counter()
-    for member in members:
+    for member in crowd:
         delays += member.told.delays
     first, last = looks[0], looks[-1]
     minutes = (last.at - first.at) / 60

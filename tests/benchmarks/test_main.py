@@ -15,6 +15,7 @@ from tests.benchmarks.__main__ import commands
         ("auth", False, ["bench_auth"]),
         ("gateway", True, ["bench_gateway --fast"]),
         ("fanout", True, ["bench_gateway --fast --part fanout"]),
+        ("soak", False, ["bench_soak"]),
     ],
 )
 def test_a_part_is_a_program_or_a_part_of_the_gateways(

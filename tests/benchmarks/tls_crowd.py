@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import json
 import math
 import os
@@ -22,6 +21,8 @@ from typing import cast
 
 import uvloop
 from typing_extensions import override
+
+from tests.benchmarks.crowd_side import orders, paced, repeat, say
 
 _OPENINGS_AT_ONCE = 50
 _HEADER_16, _HEADER_64 = 126, 127
@@ -96,9 +97,9 @@ class Crowd:
         """Open all connections at the given pace."""
         loop, plan = asyncio.get_running_loop(), self.plan
         gate = asyncio.Semaphore(_OPENINGS_AT_ONCE)
-        began = loop.time()
-        for number in range(plan.count):
-            await asyncio.sleep(max(0.0, began + number / plan.per_second - loop.time()))
+        async for number in paced(1 / plan.per_second):
+            if number == plan.count:
+                break
             await gate.acquire()
             task = loop.create_task(self._open(plan.first + number * plan.step))
             task.add_done_callback(lambda _done: gate.release())
@@ -128,18 +129,14 @@ class Crowd:
 
     async def speak(self) -> None:
         """Let the first of each room say something every so often, all of them in turn."""
-        loop, plan = asyncio.get_running_loop(), self.plan
+        plan = self.plan
         speakers = [client for client in self._clients if client.number % plan.members == 0]
         if not speakers:
             return
-        pause = plan.every / len(speakers)
-        due = loop.time()
-        for speaker in itertools.cycle(speakers):
-            due += pause
-            await asyncio.sleep(max(0.0, due - loop.time()))
+        async for number in paced(plan.every / len(speakers)):
             if self.ending:
                 break
-            self.sent += speaker.speak()
+            self.sent += speakers[number % len(speakers)].speak()
 
     def heard_one(self, message: bytes) -> None:
         """Take the delay of a publication."""
@@ -150,21 +147,17 @@ class Crowd:
 
     def report(self) -> None:
         """Say what has happened since the last time."""
-        sys.stdout.write(
-            json.dumps(
-                {
-                    "at": time.monotonic(),
-                    "subscribed": self.subscribed,
-                    "lost": self.lost,
-                    "failed": self.failed,
-                    "sent": self.sent,
-                    "heard": self.heard,
-                    "delays": self.delays,
-                }
-            )
-            + "\n"
+        say(
+            {
+                "at": time.monotonic(),
+                "subscribed": self.subscribed,
+                "lost": self.lost,
+                "failed": self.failed,
+                "sent": self.sent,
+                "heard": self.heard,
+                "delays": self.delays,
+            }
         )
-        sys.stdout.flush()
         self.delays = Counter()
 
 
@@ -278,17 +271,9 @@ class Client(asyncio.Protocol):
 
 
 async def _run() -> None:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=2**26)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await orders()
     crowd = Crowd(Plan(**json.loads(await reader.readline())))
-
-    async def tell() -> None:
-        while True:
-            await asyncio.sleep(crowd.plan.report)
-            crowd.report()
-
-    telling = asyncio.create_task(tell())
+    telling = asyncio.create_task(repeat(crowd.plan.report, crowd.report))
     await crowd.come()
     crowd.report()
     await reader.readline()  # all the others have come too

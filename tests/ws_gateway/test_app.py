@@ -421,6 +421,8 @@ class TestApplications:
             "gateway_send_queue_depth",
             "gateway_send_queue_dropped",
             "gateway_subscriptions_active",
+            "gateway_table_entries",
+            "gateway_tasks",
             "process_resident_memory_bytes",
             "python_info",
         } <= set(families)
@@ -430,6 +432,22 @@ class TestApplications:
             if sample.name.endswith("_total")
         }
         assert refreshed == {"ok": 1, "error": 0}
+
+    async def test_what_is_kept_of_clients_can_be_seen(self, opened: Gateway) -> None:
+        """So that a leak shows before memory does."""
+        value = opened.metrics.registry.get_sample_value
+        tables = (
+            *("verified_tokens", "users", "user_paces", "addresses", "streams", "timers"),
+            "closes",
+        )
+        kept = [value("gateway_table_entries", {"table": table}) for table in tables]
+        before = value("gateway_tasks") or 0
+        more = asyncio.create_task(asyncio.Event().wait())
+        tasks = value("gateway_tasks")
+        more.cancel()
+
+        assert kept == [0] * len(tables)
+        assert tasks == before + 1
 
     async def test_failed_fetches_of_keys_are_counted(self, publisher: Publisher) -> None:
         """So that an alert can tell an issuer that is away."""

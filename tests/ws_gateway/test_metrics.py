@@ -55,6 +55,18 @@ def test_names_are_those_of_the_design(metrics: Metrics) -> None:
     assert all(family.documentation for family in families.values())
 
 
+def test_tables_are_counted_when_they_are_read(metrics: Metrics) -> None:
+    """Each by its own name, in one metric."""
+    table, other = [1], [1, 2]
+    metrics.table("one", table.__len__)
+    metrics.table("two", other.__len__)
+    table.append(2)
+    other.clear()
+
+    found = samples(metrics, "gateway_table_entries", "gateway_table_entries")
+    assert found == {("one",): 2, ("two",): 0}
+
+
 def test_plain_numbers_become_counters(metrics: Metrics) -> None:
     """The hot path adds to integers."""
     metrics.messages_sent += 5

@@ -957,6 +957,17 @@ class TestMemory:
         assert (await verifier.verify(tokens[0])).jti == "0"
         assert len(verifier._verified) == 2
 
+    async def test_expired_tokens_make_room(self, verifier: Verifier, clock: Clock) -> None:
+        """What nobody can come with any more is no reason to keep megabytes."""
+        for number in range(5):
+            await verifier.verify(mint(jti=str(number)))
+        clock.now += 3600
+        born = int(clock.now)
+        await verifier.verify(mint(jti="new", iat=born, exp=born + 600))
+
+        assert [v.credentials.jti for v in verifier._verified.values()] == ["new"]
+        assert verifier.remembered == 1
+
     async def test_no_token_text_is_kept(self, verifier: Verifier) -> None:
         """Only its digest."""
         token = mint()

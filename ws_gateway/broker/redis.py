@@ -328,6 +328,7 @@ class RedisBroker:
 
     def _register(self, metrics: Metrics) -> None:
         subscriber, commands = self._subscriber, self.commands
+        metrics.table("positions", lambda: len(self._last))
         metrics.gauge(
             "gateway_redis_subscriber_connected",
             "1 while everything wanted is subscribed.",
