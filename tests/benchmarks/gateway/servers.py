@@ -181,6 +181,7 @@ class Gateways:
             "GATEWAY_ISSUERS": self._issuers,
             "GATEWAY_CHANNELS_FILE": str(self._channels),
             "GATEWAY_DRAIN_SECONDS": "0",
+            "GATEWAY_HANDSHAKES_PER_SECOND": "0",
             "GATEWAY_REDIS_URL": redis_url,
         }
         words = [sys.executable, "-m", module]
