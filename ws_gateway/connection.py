@@ -116,6 +116,7 @@ class Connection(Writer):
         "_inbox_bytes",
         "_orders",
         "_task",
+        "_turn",
         "_turn_ends",
         "_user_bucket",
         "address",
@@ -171,6 +172,7 @@ class Connection(Writer):
         self._authenticated = authenticated
         self.emulated = emulated
         self._task: Run | None = None
+        self._turn = -1
         self._turn_ends = 0.0
         self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
@@ -407,9 +409,9 @@ class Connection(Writer):
         except Disconnect as end:
             self.end(end)
             return
-        if len(commands) == 1 and not self.pending:
+        if len(commands) == 1 and self._turn != self.node.flusher.turns:
             # The first of this turn, and most often all there is.
-            self._turn_ends = self.node.loop.time() + _TURN_SECONDS
+            self._begin_turn()
             self._start(self._guarded(self._perform(commands[0])))
         else:
             self._start(self._guarded(self._perform_all(commands)))
@@ -471,16 +473,20 @@ class Connection(Writer):
 
     async def _perform_all(self, commands: list[Command]) -> None:
         loop = self.node.loop
-        if not self.pending:
-            # Nothing was answered in this turn of the loop yet.
-            self._turn_ends = loop.time() + _TURN_SECONDS
+        if self._turn != self.node.flusher.turns:
+            self._begin_turn()
         for command in commands:
             if loop.time() >= self._turn_ends:
                 await asyncio.sleep(0)
-                self._turn_ends = loop.time() + _TURN_SECONDS
+                self._begin_turn()
             await self._perform(command)
             if self.closed:
                 return
+
+    def _begin_turn(self) -> None:
+        """Note that what this client has asked for in this turn of the loop begins now."""
+        self._turn = self.node.flusher.turns
+        self._turn_ends = self.node.loop.time() + _TURN_SECONDS
 
     async def _perform(self, command: Command) -> None:
         session, now = self.session, self.node.loop.time()
@@ -496,20 +502,21 @@ class Connection(Writer):
             if request is None:
                 return
             self.node.metrics.messages_received[REQUEST_NAMES[type(request)]] += 1
+            reply: Reply | None = None
             # Of these there are the most.
             if isinstance(request, PublishRequest):
                 await self._publish(request)
-                answer = self.codec.acknowledge(command.id)
             else:
-                answer = self.codec.encode(await self._answer(command.id, request))
+                reply = await self._answer(command.id, request)
+            # A command without id, as a bare client may send it, asks for no reply.
+            if not command.id:
+                return
+            codec = self.codec
+            answer = codec.acknowledge(command.id) if reply is None else codec.encode(reply)
         except ReplyError as error:
             self._log_refusal(error, command)
             reason = Error(code=error.code, message=error.message, temporary=error.temporary)
             answer = self.codec.encode(Reply(id=command.id, error=reason))
-        else:
-            # A command without id, as a bare client may send it, asks for no reply.
-            if not command.id:
-                return
         if not self.closed:
             self.send(answer)
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,6 +44,7 @@ _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
 _PREFIX = re.compile(r"[a-z0-9]{1,16}")
 _RFC9068_TYPE = "at+jwt"
+_FORGOTTEN_AT_ONCE = 16
 _RESERVED_PREFIX = "client"  # ``client:ID`` is a service; one letter must not make a user of it
 
 
@@ -299,12 +301,10 @@ class Verifier:
         # A dict keeps its order, so the first one is the oldest, and mostly the first to expire:
         # tokens of one issuer live equally long.
         expired = self._now() - self._leeway_seconds
-        while self._verified:
-            oldest = next(iter(self._verified))
-            if (
-                len(self._verified) < self._cache_size
-                and self._verified[oldest].credentials.expires_at > expired
-            ):
+        # Some for each that comes: thousands at once would keep everybody else waiting.
+        for oldest, known in list(islice(self._verified.items(), _FORGOTTEN_AT_ONCE)):
+            full = len(self._verified) >= self._cache_size
+            if not full and known.credentials.expires_at > expired:
                 break
             del self._verified[oldest]
         self._verified[digest] = verified

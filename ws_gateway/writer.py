@@ -53,6 +53,7 @@ class Flusher:
     Attributes:
         bytes: How many were written.
         stalled: Those whose peer stopped reading.
+        turns: In how many turns of the event loop something was written.
     """
 
     __slots__ = (
@@ -61,10 +62,10 @@ class Flusher:
         "_dirty",
         "_due",
         "_look",
-        "_turns",
         "_written",
         "bytes",
         "stalled",
+        "turns",
     )
 
     def __init__(
@@ -77,7 +78,7 @@ class Flusher:
         self._call_soon = call_soon
         self._written = written
         self._look = look
-        self._turns = 0
+        self.turns = 0
         self._due = False
         self._dirty: list[Writer] = []
         self._crowd: _Crowd | None = None
@@ -119,7 +120,11 @@ class Flusher:
             self._call_soon(self._flush)
 
     def settle(self) -> None:
-        """Queue with each of a crowd what is queued for all of it: one of them is to be flushed."""
+        """Queue with each of a crowd what is queued for all of it: one of them is to be flushed.
+
+        Whoever is told of a write by :meth:`_flush` must not spread anything at once: who waits in
+        the rest of that turn would be given this before what it waits for.
+        """
         crowd, self._crowd = self._crowd, None
         if crowd is None:
             return
@@ -185,8 +190,8 @@ class Flusher:
         self._due = False
         crowd, self._crowd = self._crowd, None
         dirty, self._dirty = self._dirty, []
-        self._turns += 1
-        if self._turns % _TURNS_PER_LOOK == 0:
+        self.turns += 1
+        if self.turns % _TURNS_PER_LOOK == 0:
             self._look(dirty[-1].depth if crowd is None else len(crowd.frames))
         if crowd is not None:
             self._flush_crowd(crowd, dirty)

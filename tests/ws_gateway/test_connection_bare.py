@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.ws_gateway.commands import (
     CONNECT,
     MakeCredentials,
     error,
+    publish,
     subscribe,
 )
 from tests.ws_gateway.conftest import Gateway, settle
@@ -29,6 +32,22 @@ class TestBare:
 
         assert await peer.receive() == []
         assert gateway.broker.channels == set()
+
+    async def test_an_answer_that_nobody_asked_for_is_not_built(
+        self, gateway: Gateway, alice: Credentials, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may be long, and there may be something in it that cannot be said."""
+        peer = gateway.open(alice)
+        await peer.ask(subscribe("news"))
+
+        def refuse(_reply: object) -> bytes:
+            raise AssertionError("built")
+
+        monkeypatch.setattr(type(peer.connection.codec), "encode", staticmethod(refuse))
+        peer.send({"unsubscribe": {"channel": "news"}}, publish("news", 1, 0))
+
+        assert await peer.receive() == []
+        assert not peer.connection.closed
 
     async def test_it_begins_after_the_connect_timeout(
         self, gateway: Gateway, alice: Credentials

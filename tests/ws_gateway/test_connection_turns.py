@@ -311,6 +311,24 @@ class TestTurns:
         assert published == [2]
         assert [reply["id"] for reply in await peer.receive()] == [2, 3, 4]
 
+    @pytest.mark.parametrize("command_id", [0, 2])
+    @pytest.mark.parametrize("others", [0, 1, 30])
+    async def test_whether_and_by_whom_it_is_heard_plays_no_part(
+        self, gateway: Gateway, alice: Credentials, others: int, command_id: int
+    ) -> None:
+        """Where nothing is answered, or a crowd is written to at the end only."""
+        peer, published = self._open(gateway, alice)
+        await peer.ask(subscribe("news", 1))
+        for _ in range(others):
+            await (await gateway.connect(alice)).ask(subscribe("news"))
+
+        for number in range(5):
+            peer.send(publish("news", number, command_id and command_id + number))
+
+        assert published == [0]
+        assert len(await peer.receive()) == (10 if command_id else 5)
+        assert published == [0, 1, 2, 3, 4]
+
     async def test_who_reads_nothing_is_cut_between_the_turns(
         self, gateway: Gateway, alice: Credentials
     ) -> None:

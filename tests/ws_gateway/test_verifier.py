@@ -968,6 +968,21 @@ class TestMemory:
         assert [v.credentials.jti for v in verifier._verified.values()] == ["new"]
         assert verifier.remembered == 1
 
+    async def test_thousands_that_expired_together_are_forgotten_little_by_little(
+        self, verifier: Verifier, clock: Clock
+    ) -> None:
+        """Else whoever comes next keeps everybody waiting."""
+        for number in range(40):
+            await verifier.verify(mint(jti=str(number)))
+        clock.now += 3600
+        born = int(clock.now)
+        left = []
+        for number in range(3):
+            await verifier.verify(mint(jti=f"new{number}", iat=born, exp=born + 600))
+            left.append(verifier.remembered)
+
+        assert left == [25, 10, 3]
+
     async def test_no_token_text_is_kept(self, verifier: Verifier) -> None:
         """Only its digest."""
         token = mint()
