@@ -78,6 +78,7 @@ class TestProtobuf:
 
         assert peer.closed is None
         send(peer, pb.Command())
+        await replies(peer)
         assert peer.closed == 3501
 
     async def test_text_is_3501(self, gateway: Gateway, alice: Credentials) -> None:
