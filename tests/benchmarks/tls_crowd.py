@@ -30,6 +30,7 @@ _TEXT, _FIN = 0x1, 0x80
 _PING = b"{}"
 _SENT_AT = b'"sent_at":'
 _RESOLUTION = 1e-4
+_QUIET_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,13 @@ class Crowd:
             if self.ending:
                 break
             self.sent += speakers[number % len(speakers)].speak()
+
+    async def quiet(self) -> None:
+        """Wait until nothing has come for a while, however long what is on its way may take."""
+        heard = -1
+        while heard != self.heard:
+            heard = self.heard
+            await asyncio.sleep(_QUIET_SECONDS)
 
     def heard_one(self, message: bytes) -> None:
         """Take the delay of a publication."""
@@ -283,7 +291,7 @@ async def _run() -> None:
     crowd.end()
     await speaking
     telling.cancel()
-    await asyncio.sleep(1)  # what is on its way
+    await crowd.quiet()
     crowd.report()
 
 
