@@ -119,8 +119,12 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self._wait(waits_for)
 
-    def cancel(self) -> None:
-        """End it where it waits, in the next turn of the loop, unless it ends before by itself."""
+    def cancel(self, msg: object = None) -> None:
+        """End it where it waits, in the next turn of the loop, unless it ends before by itself.
+
+        ``msg`` is for those who take it for a task; nobody is told.
+        """
+        del msg
         if self._task is not None:
             self._task.cancel()
         else:

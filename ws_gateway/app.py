@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -16,6 +16,7 @@ from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ws_gateway import __version__
@@ -62,6 +63,7 @@ from ws_gateway.routes import (
 )
 from ws_gateway.routes.cross_origin import CrossOrigin
 from ws_gateway.routes.door import Door
+from ws_gateway.routes.entrance import Application
 from ws_gateway.routes.handshake_clock import HandshakeClock, elapsed
 from ws_gateway.session import SessionLimits
 from ws_gateway.settings import PREFIX, REDIS, Settings
@@ -489,7 +491,7 @@ async def _load_keys(verifier: Verifier) -> None:
 
 def create_app(gateway: Gateway) -> FastAPI:
     """Make the application for clients."""
-    app = FastAPI(
+    app = Application(
         title="Drawbridge gateway", version=__version__, openapi_url=None, telemetry=_NO_TELEMETRY
     )
     app.state.verifier = gateway.verifier
@@ -508,10 +510,12 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(asyncapi.create_router())
     app.router.default = websocket.not_found
     app.router.redirect_slashes = False  # it would repeat the client's Host header
+    proxied: Callable[[ASGIApp], ASGIApp] | None = None
     if gateway.settings.trusted_proxies:
-        app.add_middleware(
-            ProxyHeadersMiddleware, trusted_hosts=list(gateway.settings.trusted_proxies)
-        )
+        trusted = list(gateway.settings.trusted_proxies)
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)
+        proxied = partial(ProxyHeadersMiddleware, trusted_hosts=trusted)  # type: ignore[assignment]
+    app.take_handshakes(websocket.PATH, behind=proxied)
     app.add_exception_handler(HTTPException, _RefusalCounter(gateway.metrics))
     app.add_middleware(HandshakeClock)
     return app

@@ -39,7 +39,8 @@ class Deadlines:
     def stop(self, entry: Expiring) -> None:
         """Forget an entry, if it is there."""
         self._due.pop(entry, None)
-        self._tell_if_none()
+        if self._waiting is not None:
+            self._tell_if_none()
 
     async def none(self) -> None:
         """Wait until nothing is running."""

@@ -157,7 +157,7 @@ def read_handshake(
     found = _collect(headers)
     origin = _check_origin(found[b"origin"], origins)
     subprotocol, offered = _choose_subprotocol(found[b"sec-websocket-protocol"], subprotocols)
-    query = _read_query(query_string)
+    query = _read_query(query_string) if query_string else []
     token, source = _find_token(found[b"authorization"], offered, query, query_token)
     bad_cookie = False
     if token is None:
@@ -170,7 +170,8 @@ def read_handshake(
         token=token,
         source=source,
         bad_cookie=bad_cookie,
-        native_ping=[v for n, v in query if n == "cf_ws_frame_ping_pong"] == ["true"],
+        native_ping=bool(query)
+        and [v for n, v in query if n == "cf_ws_frame_ping_pong"] == ["true"],
         protobuf=subprotocol is None and not _ASKS_FOR_PROTOBUF.isdisjoint(query),
     )
 
@@ -283,12 +284,20 @@ def _choose_subprotocol(
 ) -> tuple[str | None, str | None]:
     """Return the subprotocol to answer with and the token that was offered as one."""
     # Several headers are one list, and empty elements do not count (RFC 9110 section 5.6.1).
-    names = [name for value in values for item in value.split(",") if (name := item.strip(" \t"))]
+    if not values:
+        return None, None
+    names, tokens = [], []
+    for item in ",".join(values).split(","):
+        name = item.strip(" \t")
+        if not name:
+            continue
+        if _NAME.fullmatch(name) is None:
+            raise HandshakeRejected(400, "malformed Sec-WebSocket-Protocol header")
+        names.append(name)
+        if name.startswith(_BEARER_PREFIX):
+            tokens.append(name.removeprefix(_BEARER_PREFIX))
     if not names:
         return None, None
-    if not all(_NAME.fullmatch(name) for name in names):
-        raise HandshakeRejected(400, "malformed Sec-WebSocket-Protocol header")
-    tokens = [name.removeprefix(_BEARER_PREFIX) for name in names if _is_bearer(name)]
     if len(tokens) > 1:
         raise HandshakeRejected(400, "more than one bearer subprotocol")
     if tokens == [""]:
@@ -297,15 +306,11 @@ def _choose_subprotocol(
         # RFC 6455 section 4.1: the elements must all be unique.
         raise HandshakeRejected(400, "a subprotocol is offered twice")
     for name in names:
-        if name in supported and not _is_bearer(name):
+        if name in supported and not name.startswith(_BEARER_PREFIX):
             return name, tokens[0] if tokens else None
     # A browser fails a handshake that is answered without one of its subprotocols, and the token
     # is never sent back; so a bearer entry alone has no good answer either.
     raise HandshakeRejected(400, "none of the offered subprotocols is supported")
-
-
-def _is_bearer(name: str) -> bool:
-    return name.startswith(_BEARER_PREFIX)
 
 
 def _read_query(query_string: bytes) -> list[tuple[str, str]]:
@@ -328,7 +333,7 @@ def _find_token(
     query_token: bool,
 ) -> tuple[str | None, Source]:
     """Return the credential of the header, the subprotocols or the URL."""
-    in_url = [value for name, value in query if name == _QUERY_TOKEN]
+    in_url = [value for name, value in query if name == _QUERY_TOKEN] if query else []
     if in_url and not query_token:
         # Every hop writes URLs into its log (RFC 9700 section 4.3.2).
         raise HandshakeRejected(400, "a token in the URL is not accepted")

@@ -15,20 +15,24 @@ import binascii
 import hashlib
 import logging
 import urllib.parse
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 import httptools
 from typing_extensions import override
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+from uvicorn.protocols.utils import get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from ws_gateway import extensions
+from ws_gateway.answers import Run, start
 from ws_gateway.deadlines import Deadlines, Expiring
 from ws_gateway.frames import FrameParser
 from ws_gateway.sockets import OpenConnection, Socket
@@ -58,6 +62,13 @@ _CLOSE_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _KEY_BYTES = 16
+_KEY, _VERSION, _SUBPROTOCOL = (
+    b"sec-websocket-key",
+    b"sec-websocket-version",
+    b"sec-websocket-protocol",
+)
+_LENGTH, _ENCODING = b"content-length", b"transfer-encoding"
+_READ = (_KEY, _VERSION, _SUBPROTOCOL, _LENGTH, _ENCODING)
 _ABNORMAL = 1006
 
 
@@ -90,17 +101,37 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        # What uvicorn looks up each time is the same for all of a server: its loggers alone cost as
+        # much as half of a handshake's HTTP.
+        blank: dict[str, Any] | None = server_state.__dict__.get("drawbridge_blank")
+        if blank is not None:
+            self.__dict__.update(blank)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.pipeline = deque()
+            return
         super().__init__(config, server_state, app_state, _loop)
         self._deadlines = _deadlines(server_state, "drawbridge_requests", REQUEST_SECONDS)
         self._unread = _deadlines(server_state, "drawbridge_unread", UNREAD_SECONDS)
         self._lingering = _lingering(server_state)
-        self._in_head = True
         self._overhead = 0  # bytes since the last piece of a body, or the end of a request
         self._refused = False
+        self._upgrades = False
+        server_state.__dict__["drawbridge_blank"] = {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in {"parser", "pipeline"}
+        }
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        # uvicorn's, without the server's own address, which ASGI need not say: it takes a socket
+        # object and a system call, and is the address of the proxy's side anyway.
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.client = get_remote_addr(transport)
+        self.scheme = "https" if is_ssl(transport) else "http"
         self._deadlines.start(self)
 
     @override
@@ -144,24 +175,19 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {CUT: self.transport.abort}  # type: ignore[dict-item]  # as any server may
-        self._in_head = True
         self._deadlines.start(self)
 
     @override
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # a trailer is no header (RFC 9110 section 6.5.1)
-            super().on_header(name, value)
-
-    @override
     def on_headers_complete(self) -> None:
-        self._in_head = False
         self._overhead = 0
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            hosts += name == b"host"
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refuse(431, "Request head too large")
             # The parser swallows this and reports its own error, which is then ignored.
             raise ValueError("head too large")
-        hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             # RFC 9112 section 3.2. Two would be one for a proxy and the other for us.
             self._refuse(400, "One Host header is needed")
@@ -172,8 +198,16 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             logger.info("pipeline cut", extra={"address": self.client and self.client[0]})
             self.transport.abort()
             raise ValueError("too many requests")
-        self._deadlines.start(self)
+        self._upgrades = super()._should_upgrade()
+        self.headers = []  # a trailer is no header (RFC 9110 section 6.5.1)
+        if not self._upgrades:
+            self._deadlines.start(self)
         super().on_headers_complete()
+
+    @override
+    def _should_upgrade(self) -> bool:
+        # Asked up to four times.
+        return self._upgrades
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -231,7 +265,6 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             self._refused = True
             self.transport.abort()
             return
-        self._deadlines.stop(self)
         self.connections.discard(self)
         self.parser = None  # type: ignore[assignment]  # they refer to each other
         handshake = Handshake(self.config, self.server_state, self.app_state)
@@ -242,7 +275,9 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         # uvicorn stops filling the scope in when it sees an upgrade.
         parsed = httptools.parse_url(self.url)
         raw_path = parsed.path or b"/"  # "http://host" is a target too (RFC 9112 section 3.2.2)
-        path = urllib.parse.unquote(raw_path.decode("ascii"))
+        path = raw_path.decode("ascii")
+        if "%" in path:
+            path = urllib.parse.unquote(path)
         return dict(self.scope) | {
             "type": "websocket",
             "scheme": "wss" if self.scheme == "https" else "ws",
@@ -280,7 +315,10 @@ class Handshake(asyncio.Protocol):
         self._early: bytearray = bytearray()
         self._transport: asyncio.Transport | None = None
         self._scope: dict[str, Any] = {}
-        self._gone = asyncio.Event()
+        self._running: Run | None = None
+        self._gone = False
+        self._waits: asyncio.Future[None] | None = None
+        self._key = b""
         self._asked = False
         self._denial: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._body = bytearray()
@@ -297,7 +335,11 @@ class Handshake(asyncio.Protocol):
         self._transport = transport
         self._early += rest
         self._scope = scope
-        fault = _fault(scope)
+        given: dict[bytes, list[bytes]] = {name: [] for name in _READ}
+        for name, value in scope["headers"]:
+            if name in given:
+                given[name].append(value)
+        fault = _fault(scope, given)
         if fault is not None:
             client = scope.get("client")
             logger.info(
@@ -306,15 +348,22 @@ class Handshake(asyncio.Protocol):
             )
             self._answer(_response(*fault))
             return
+        self._key = given[_KEY][0].strip()
         scope["subprotocols"] = [
             name.strip()
-            for value in _values(scope, b"sec-websocket-protocol")
+            for value in given[_SUBPROTOCOL]
             for name in value.decode("latin-1").split(",")
         ]
         scope["extensions"] = {"websocket.http.response": {}, TAKE_OVER: self._take_over}
-        task = asyncio.get_running_loop().create_task(self._run(scope))
-        self._state.tasks.add(task)
-        task.add_done_callback(self._state.tasks.discard)
+        # Most are through before they would have to wait, so that they need no task, nor the two
+        # turns of the event loop that it takes to begin and to be forgotten.
+        self._running = start(self._run(scope), asyncio.get_running_loop(), self._ran)
+        if self._running is not None:
+            self._state.tasks.add(self._running)  # type: ignore[arg-type]  # it can be cancelled
+
+    def _ran(self) -> None:
+        self._state.tasks.discard(self._running)
+        self._running = None
 
     async def _run(self, scope: dict[str, Any]) -> None:
         try:
@@ -328,8 +377,15 @@ class Handshake(asyncio.Protocol):
         if not self._asked:
             self._asked = True
             return {"type": "websocket.connect"}
-        await self._gone.wait()
+        if not self._gone:
+            self._waits = asyncio.get_running_loop().create_future()
+            await self._waits
         return {"type": "websocket.disconnect", "code": _ABNORMAL}
+
+    def _go(self) -> None:
+        self._gone = True
+        if self._waits is not None and not self._waits.done():
+            self._waits.set_result(None)
 
     async def _send(self, message: dict[str, Any]) -> None:
         match message["type"]:
@@ -347,7 +403,7 @@ class Handshake(asyncio.Protocol):
 
     def _answer(self, response: bytes) -> None:
         self._answered = True
-        self._gone.set()
+        self._go()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(response)
             self._transport.close()
@@ -364,8 +420,8 @@ class Handshake(asyncio.Protocol):
             self._answered = True
             return False
         self._answered = True
-        key = _values(self._scope, b"sec-websocket-key")[0].strip()
-        accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+        digest = hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest()
+        accept = binascii.b2a_base64(digest, newline=False)
         head = [
             b"HTTP/1.1 101 Switching Protocols",
             b"upgrade: websocket",
@@ -394,8 +450,11 @@ class Handshake(asyncio.Protocol):
         return True
 
     def _agree_to_deflate(self) -> str | None:
-        values = _values(self._scope, b"sec-websocket-extensions")
-        return extensions.agree(value.decode("latin-1") for value in values)
+        return extensions.agree(
+            value.decode("latin-1")
+            for name, value in self._scope["headers"]
+            if name == b"sec-websocket-extensions"
+        )
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -405,26 +464,22 @@ class Handshake(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gone.set()
+        self._go()
 
 
-def _values(scope: dict[str, Any], name: bytes) -> list[bytes]:
-    return [value for header, value in scope["headers"] if header == name]
-
-
-def _fault(scope: dict[str, Any]) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
-    """Find what makes a request no WebSocket handshake."""
+def _fault(
+    scope: dict[str, Any], given: dict[bytes, list[bytes]]
+) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+    """Find what makes a request no WebSocket handshake; ``given`` are the headers of `_READ`."""
     if scope["method"] != "GET":
         return 405, "Method Not Allowed", [(b"allow", b"GET")]
     if scope["http_version"] != "1.1":
         return 400, "WebSocket needs HTTP/1.1", []
-    if _values(scope, b"content-length") not in ([], [b"0"]) or _values(
-        scope, b"transfer-encoding"
-    ):
+    if given[_LENGTH] not in ([], [b"0"]) or given[_ENCODING]:
         return 400, "A handshake has no body", []
-    if _values(scope, b"sec-websocket-version") != [b"13"]:
-        return 426, "WebSocket version 13 is needed", [(b"sec-websocket-version", b"13")]
-    keys = _values(scope, b"sec-websocket-key")
+    if given[_VERSION] != [b"13"]:
+        return 426, "WebSocket version 13 is needed", [(_VERSION, b"13")]
+    keys = given[_KEY]
     try:
         valid = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == _KEY_BYTES
     except binascii.Error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from typing import Self
 
 from fastapi import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from ws_gateway.admission import Pace, UnauthenticatedSockets, retry_after
 from ws_gateway.bearer import Admission, OAuth2WebSocketPasswordBearer, Source
@@ -44,24 +45,29 @@ def make_bearer(
 
 
 class Entry:
-    """A client that was let in, until it has its connection.
+    """A client that was let in; a context, within which it gets its connection or never will.
 
     Args:
         node: Where its connection will live.
-        handshake: What it came with.
+        scope: What it came with (ASGI).
+        address: Its own.
         admission: Who it is.
         release: Called when it has said who it is, or will not; None if it has said so.
     """
 
+    __slots__ = ("_address", "_admission", "_node", "_release", "_scope")
+
     def __init__(
         self,
         node: Node,
-        handshake: HTTPConnection,
+        scope: Scope,
+        address: str,
         admission: Admission,
         release: Callable[[], None] | None,
     ) -> None:
         self._node = node
-        self._handshake = handshake
+        self._scope = scope
+        self._address = address
         self._admission = admission
         self._release = release
 
@@ -70,7 +76,7 @@ class Entry:
         release, self._release = self._release, None
         admission = self._admission
         self._node.metrics.handshakes["ok"] += 1
-        self._node.metrics.handshake_seconds.observe(elapsed(self._handshake.scope))
+        self._node.metrics.handshake_seconds.observe(elapsed(self._scope))
         kind = DeflatingConnection if transport.deflates else Connection
         return kind(
             transport,
@@ -82,10 +88,13 @@ class Entry:
             frame_pings=admission.native_ping,
             emulated=emulated,
             authenticated=release,
-            address=_address(self._handshake),
+            address=self._address,
         )
 
-    def leave(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
         """Count it no longer, if it got no connection."""
         if self._release is not None:
             self._release()
@@ -139,15 +148,15 @@ class Door:
             self.refused["pace",] += 1
             raise
 
-    @contextlib.contextmanager
-    def enter(self, connection: HTTPConnection, admission: Admission) -> Iterator[Entry]:
-        """Let a client in, whose credential was read.
+    def enter(self, connection: HTTPConnection, admission: Admission) -> Entry:
+        """Let a client in, whose credential was read; the caller uses what it gets as a context.
 
         Raises:
             HTTPException: 403 where guests are not allowed, 429 and 503 where there are too many,
                 503 where none may come now.
         """
-        address = _address(connection)
+        client = connection.scope.get("client")
+        address = client[0] if client else ""
         if not self.node.ready:
             raise self._refusal("not_ready", 503, "not ready, or going away")
         if self.node.connections >= self._connection_limit:
@@ -169,16 +178,8 @@ class Door:
             raise self._refusal("user", 429, "too many connections of this user")
         if self._pace is not None:
             self._pace.take()
-        entry = Entry(self.node, connection, admission, release)
-        try:
-            yield entry
-        finally:
-            entry.leave()
+        return Entry(self.node, connection.scope, address, admission, release)
 
     def _refusal(self, reason: str, status: int, detail: str) -> HTTPException:
         self.refused[reason,] += 1
         return HTTPException(status, detail, retry_after(RETRY_SECONDS))
-
-
-def _address(connection: HTTPConnection) -> str:
-    return connection.client.host if connection.client else ""

@@ -24,8 +24,13 @@ class HandshakeClock:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on (ASGI)."""
-        scope[_BEGAN] = _now()
+        begin(scope)
         await self._app(scope, receive, send)
+
+
+def begin(scope: MutableMapping[str, Any]) -> None:
+    """Note that this request came now."""
+    scope[_BEGAN] = _now()
 
 
 def elapsed(scope: MutableMapping[str, Any]) -> float:
