@@ -67,10 +67,14 @@ class Room:
         stack: Ends the generator.
         server: Which.
         size: How many receive.
+        awake: Whether the clients' process does not sleep while deliveries are on their way. Where
+            it does, whoever sends has to wake it, which a client on another machine never costs,
+            and the faster of two servers has to do it less often.
     """
 
-    def __init__(self, stack: ExitStack, server: Server, size: int) -> None:
+    def __init__(self, stack: ExitStack, server: Server, size: int, *, awake: bool = True) -> None:
         self._server = server
+        self._awake = awake
         self._generator = stack.enter_context(Generator())
         port = server.ports[0]
         for group, dialect in ((RECEIVERS, server.receives), (SENDER, server.sends)):
@@ -94,6 +98,7 @@ class Room:
             batch=batch,
             interval_us=_INTERVAL_US,
             gated=True,
+            awake=self._awake,
         )
 
     def run(self, runs: Runs, rounds: int, batch: int = 1) -> None:
@@ -115,7 +120,13 @@ class Room:
 
 
 def compare(
-    kind: Kind, *, size: int, deliveries: int, repeat: int, together: int = 0
+    kind: Kind,
+    *,
+    size: int,
+    deliveries: int,
+    repeat: int,
+    together: int = 0,
+    awake: bool = True,
 ) -> Comparison:
     """Let a server and the floor take turns.
 
@@ -126,11 +137,12 @@ def compare(
         repeat: How many turns each has.
         together: How many publications are ready together in another turn of the server; 0 for no
             such turn.
+        awake: See `Room`.
     """
     found = Comparison(Runs(), Runs(), Runs() if together else None)
     with ExitStack() as stack:
-        ground = Room(stack, stack.enter_context(floor()), size)
-        room = Room(stack, stack.enter_context(kind.start()), size)
+        ground = Room(stack, stack.enter_context(floor()), size, awake=awake)
+        room = Room(stack, stack.enter_context(kind.start()), size, awake=awake)
         for _ in range(repeat):
             ground.run(found.floor, deliveries // size)
             room.run(found.alone, deliveries // size)

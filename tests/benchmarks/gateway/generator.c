@@ -5,11 +5,13 @@
  *   group N PORT TOKENS BINARY TIMES HEAD HELLO READY REFUSED PING PONG REPLY
  *                                       see struct group
  *   open N COUNT INFLIGHT               more sockets, so many handshakes at the same time
- *   publish N FIRST SENDERS ROUNDS BATCH INTERVAL_US EXPECT GATED MESSAGE
+ *   publish N FIRST SENDERS ROUNDS BATCH INTERVAL_US EXPECT GATED AWAKE MESSAGE
  *                                       each round one sender sends BATCH messages in one write;
  *                                       EXPECT deliveries of each message. Gated: a round waits for
  *                                       the deliveries of the one before; else it is sent when it
- *                                       is due, and its time counts from then.
+ *                                       is due, and its time counts from then. Awake: it looks for
+ *                                       what comes without sleeping until a gated round is over, so
+ *                                       that the sender never has to wake it.
  *   churn N PER_SECOND SECONDS          closes the oldest sockets and opens as many
  *   rest MILLISECONDS                   answers pings
  *   close N                             closes all
@@ -138,7 +140,7 @@ static void command_publish(void) {
     struct group *group = &groups[number()];
     int first = (int)number(), senders = (int)number();
     int64_t rounds = number(), batch = number(), interval = number(), expect = number();
-    int gated = (int)number();
+    int gated = (int)number(), awake = (int)number();
     struct bytes message = unhex(word());
     memset(histogram, 0, sizeof histogram);
     longest = 0;
@@ -159,7 +161,8 @@ static void command_publish(void) {
             progress = now;
         }
         /* A gated round that waits is over when the deliveries are, whenever it was due. */
-        sockets_serve(sent < rounds && !(gated && owed) ? due : now + 50000);
+        if (gated && owed) sockets_serve(awake ? now : now + 50000);
+        else sockets_serve(sent < rounds ? due : now + 50000);
         if (totals.deliveries != last) progress = ended = now_us();
         last = totals.deliveries;
     }

@@ -147,6 +147,7 @@ class Generator:
         interval_us: int = 0,
         senders: Iterable[int] = (0,),
         gated: bool = False,
+        awake: bool = False,
     ) -> Delivered:
         """Publish.
 
@@ -159,9 +160,10 @@ class Generator:
             interval_us: From one round to the next.
             senders: Adjacent sockets of the group, which take turns.
             gated: Whether a round waits for the deliveries of the one before.
+            awake: Whether the generator never sleeps until such a round is over.
         """
         turns = list(senders)
-        words = (turns[0], len(turns), rounds, batch, interval_us, expect, int(gated))
+        words = (turns[0], len(turns), rounds, batch, interval_us, expect, int(gated), int(awake))
         return Delivered.read(self.ask("publish", number, *words, _hex(message)))
 
 

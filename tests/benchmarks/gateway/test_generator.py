@@ -35,9 +35,12 @@ def generator(server: Server) -> Iterator[Generator]:
         yield running
 
 
-def test_every_delivery_is_counted_once(generator: Generator) -> None:
+@pytest.mark.parametrize("awake", [True, False])
+def test_every_delivery_is_counted_once(generator: Generator, *, awake: bool) -> None:
     """Lost ones and doubled ones would be cheap ones and dear ones."""
-    done = generator.publish(1, PLAIN.message, expect=SOCKETS, rounds=5, batch=3, gated=True)
+    done = generator.publish(
+        1, PLAIN.message, expect=SOCKETS, rounds=5, batch=3, gated=True, awake=awake
+    )
 
     assert done.sent == 15
     assert done.delivered == 15 * SOCKETS == sum(done.histogram.values())
