@@ -206,9 +206,13 @@ class Session:
     def deadline(self) -> float:
         """When :meth:`tick` must be called next."""
         if self.state in _BEFORE:
-            return min(self._begun + self._limits.connect_timeout, self._closes, self._too_old)
-        deadline = min(self._next_ping, self._pong_by, self._closes, self._too_old)
-        return deadline if self._grants is None else min(deadline, self._grants.next_end)
+            deadline = min(self._begun + self._limits.connect_timeout, self._closes)
+        else:
+            deadline = min(self._next_ping, self._pong_by, self._closes)
+            if self._grants is not None:
+                deadline = min(deadline, self._grants.next_end)
+        # Mostly there is no maximum age, and all are asked again and again.
+        return deadline if self._limits.max_age == inf else min(deadline, self._too_old)
 
     @property
     def _too_old(self) -> float:
@@ -278,6 +282,9 @@ class Session:
         # Of these there are the most, and there is little to check.
         if isinstance(request, PublishRequest) and request.channel:
             return request
+        if isinstance(request, SubscribeRequest) and request.channel:
+            self._check_subscribe(request)
+            return request
         return self._check_others(request)
 
     def _check_others(self, request: Request) -> Request:
@@ -294,8 +301,6 @@ class Session:
                 if not self._refreshable or not request.token:
                     raise Disconnect(DisconnectCode.BAD_REQUEST, "refresh")
                 return request
-            case SubscribeRequest(channel=channel) if channel:
-                self._check_subscribe(request)
             case SubRefreshRequest():
                 self._check_sub_refresh(request)
                 return request

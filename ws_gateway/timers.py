@@ -52,7 +52,8 @@ class TimerWheel:
         slot = int(when / self._resolution) + 1
         if entry.slot == slot:
             return
-        self.cancel(entry)
+        if entry.slot is not None:
+            self._slots[entry.slot].discard(entry)
         entries = self._slots.get(slot)
         if entries is None:
             self._slots[slot] = entries = set()
