@@ -13,15 +13,21 @@ _Subscriber = TypeVar("_Subscriber")
 class Group(set[_Subscriber]):
     """Those of a channel to whom the same frames go.
 
+    Args:
+        subscribers: The first of them.
+        form: See below.
+
     Attributes:
+        form: What their frames have in common, as whoever keeps the group says it.
         prepared: What whoever sends to all of them keeps for the next time; forgotten when
             somebody comes or goes.
     """
 
-    __slots__ = ("prepared",)
+    __slots__ = ("form", "prepared")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, subscribers: Iterable[_Subscriber] = (), form: Any = None) -> None:  # noqa: ANN401
+        super().__init__(subscribers)
+        self.form = form
         self.prepared: Any = None
 
     @override

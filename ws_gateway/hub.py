@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -52,6 +53,14 @@ class _Form(NamedTuple):
     payload: _Payload
 
 
+_form = cast("Callable[[Codec, bool, _Payload], _Form]", lru_cache(64)(_Form))
+"""There are a dozen, and a group of each channel has one."""
+
+_Groups = tuple[Group[Subscriber], ...]
+"""Those of a channel by form, none of them empty; of one form nearly always, for which a table
+would take three times the memory."""
+
+
 def _send_to_each(frame: bytes, subscribers: Iterable[Subscriber]) -> None:
     for subscriber in subscribers:
         subscriber.send(frame)
@@ -70,13 +79,13 @@ class Hub:
 
     def __init__(self, spread: Spread = _send_to_each) -> None:
         self._spread = spread
-        self._channels: dict[str, dict[_Form, Group[Subscriber]]] = {}
+        self._channels: dict[str, _Groups] = {}
         # Who knows publications already that are on their way to the others of the channel.
         self._ahead: dict[str, dict[Subscriber, int]] = {}
         # Who is told of some publications only.
         self._filters: dict[str, dict[Subscriber, Filter]] = {}
         # Who is told of those who come and go.
-        self._watchers: dict[str, dict[_Form, Group[Subscriber]]] = {}
+        self._watchers: dict[str, _Groups] = {}
         # Who does not read, and is given nothing more.
         self._held_back: dict[str, set[Subscriber]] = {}
         self._left_out: list[Subscriber] = []
@@ -93,7 +102,7 @@ class Hub:
 
     def subscribers(self, channel: str) -> list[Subscriber]:
         """List who is subscribed to a channel."""
-        return [one for group in self._channels.get(channel, {}).values() for one in group]
+        return [one for group in self._channels.get(channel, ()) for one in group]
 
     def channels(self) -> Collection[str]:
         """Return the channels that have a subscriber here, as they are at this moment."""
@@ -101,7 +110,7 @@ class Hub:
 
     def count(self, channel: str) -> int:
         """Return how many are subscribed to a channel."""
-        return sum(map(len, self._channels.get(channel, {}).values()))
+        return sum(map(len, self._channels.get(channel, ())))
 
     def number(self, channel: str) -> int:
         """Return the number that stands for a channel with a numbered subscriber, else 0."""
@@ -118,13 +127,16 @@ class Hub:
             told: How it is told.
             ahead: The offset up to which it is given nothing, because it knows that already.
         """
-        groups = self._channels.setdefault(channel, {})
-        if _find(groups, subscriber) is None:
+        groups = self._channels.get(channel, ())
+        for group in groups:
+            if subscriber in group:
+                break
+        else:
             payload = _Payload.PLAIN
             if told.delta:
                 payload = _Payload.PATCH if told.based else _Payload.WHOLE
-            form = _Form(subscriber.codec, told.numbered, payload)
-            groups.setdefault(form, Group()).add(subscriber)
+            form = _form(subscriber.codec, told.numbered, payload)
+            self._channels[channel] = _with(groups, form, subscriber)
             self.subscriptions += 1
             if told.numbered and channel not in self._numbers:
                 self._numbers[channel] = next(self._unused)
@@ -135,20 +147,22 @@ class Hub:
 
     def watch(self, channel: str, subscriber: Subscriber) -> None:
         """Tell a subscriber of the channel who comes and goes too, as long as it is one."""
-        form = _find(self._channels[channel], subscriber)
-        if form is not None:
-            form = form._replace(payload=_Payload.PLAIN)
-            self._watchers.setdefault(channel, {}).setdefault(form, Group()).add(subscriber)
+        for group in self._channels[channel]:
+            if subscriber in group:
+                form = _form(group.form.codec, group.form.numbered, _Payload.PLAIN)
+                watchers = self._watchers.get(channel, ())
+                self._watchers[channel] = _with(watchers, form, subscriber)
+                return
 
     def remove(self, channel: str, subscriber: Subscriber) -> bool:
         """Unsubscribe one that is subscribed, and say whether it was the channel's last."""
         if channel in self._watchers:
-            groups = self._watchers[channel]
-            _discard(groups, subscriber)
-            if not groups:
+            watchers = _without(self._watchers[channel], subscriber)
+            if watchers:
+                self._watchers[channel] = watchers
+            else:
                 del self._watchers[channel]
-        groups = self._channels[channel]
-        _discard(groups, subscriber)
+        groups = _without(self._channels[channel], subscriber)
         self.subscriptions -= 1
         if channel in self._ahead:
             self._catch_up(channel, subscriber)
@@ -159,6 +173,7 @@ class Hub:
             if not filters:
                 del self._filters[channel]
         if groups:
+            self._channels[channel] = groups
             return False
         del self._channels[channel]
         self._numbers.pop(channel, None)
@@ -205,7 +220,8 @@ class Hub:
             or channel in self._held_back
             or (publication.offset and channel in self._ahead)
         )
-        for form, group in groups.items():
+        for group in groups:
+            form: _Form = group.form
             codec, numbered, payload = form
             if numbered:
                 push = Push(id=self._numbers[channel], pub=publication)
@@ -227,14 +243,15 @@ class Hub:
             self._spread(frame, receivers)
             told += len(receivers)
             if patches is not None and payload is _Payload.WHOLE:
-                patches.based.append((form, list(receivers)))
-        if patches is not None:
-            patches.move(groups)
+                patches.based.append((group, list(receivers)))
+        if patches is not None and patches.based:
+            self._channels[channel] = patches.move(groups)
         return told
 
     def announce(self, channel: str, changes: Sequence[Join | Leave]) -> None:
         """Tell who watches the channel who came and who went."""
-        for form, group in self._watchers.get(channel, {}).items():
+        for group in self._watchers.get(channel, ()):
+            form: _Form = group.form
             number, name = (self._numbers[channel], "") if form.numbered else (0, channel)
             frames = b"".join(
                 form.codec.encode(
@@ -287,12 +304,12 @@ class _Patches:
         self._publication = publication
         self._change = delivery.patch(bytes(previous), bytes(publication.data))
         self._wholes: dict[_Form, bytes] = {}
-        self.based: list[tuple[_Form, list[Subscriber]]] = []
+        self.based: list[tuple[Group[Subscriber], list[Subscriber]]] = []
 
     def encode(self, form: _Form, push: Push) -> bytes:
         """Build the frame of a form; Disconnect 3506 if its encoding cannot say the payload."""
         change = self._change if form.payload is _Payload.PATCH else None
-        whole = form._replace(payload=_Payload.WHOLE)
+        whole = _form(form.codec, form.numbered, _Payload.WHOLE)
         if change is None and whole in self._wholes:
             return self._wholes[whole]
         pub = delivery.write(self._publication, form.codec, change)
@@ -301,28 +318,32 @@ class _Patches:
             self._wholes[whole] = frame
         return frame
 
-    def move(self, groups: dict[_Form, Group[Subscriber]]) -> None:
+    def move(self, groups: _Groups) -> _Groups:
         """Put those who are based now among those who are given patches."""
-        for form, those in self.based:
+        for group, those in self.based:
             if those:
-                patched = groups.setdefault(form._replace(payload=_Payload.PATCH), Group())
-                groups[form].move(those, patched)
-            if not groups[form]:
-                del groups[form]
+                form = _form(group.form.codec, group.form.numbered, _Payload.PATCH)
+                patched = next((one for one in groups if one.form == form), None)
+                if patched is None:
+                    patched = Group(form=form)
+                    groups = (*groups, patched)
+                group.move(those, patched)
+        return tuple(filter(None, groups))
 
 
-def _find(groups: dict[_Form, Group[Subscriber]], subscriber: Subscriber) -> _Form | None:
-    for form, group in groups.items():
+def _with(groups: _Groups, form: _Form, subscriber: Subscriber) -> _Groups:
+    """Put a subscriber into the group of its form."""
+    for group in groups:
+        if group.form == form:
+            group.add(subscriber)
+            return groups
+    return (*groups, Group((subscriber,), form))
+
+
+def _without(groups: _Groups, subscriber: Subscriber) -> _Groups:
+    """Take a subscriber out of its group, and leave out the group if it was the last there."""
+    for group in groups:
         if subscriber in group:
-            return form
-    return None
-
-
-def _discard(groups: dict[_Form, Group[Subscriber]], subscriber: Subscriber) -> None:
-    """Take a subscriber out of its group, and forget the group that it leaves empty."""
-    form = _find(groups, subscriber)
-    if form is not None:
-        group = groups[form]
-        group.remove(subscriber)
-        if not group:
-            del groups[form]
+            group.remove(subscriber)
+            return groups if group else tuple(filter(None, groups))
+    return groups
