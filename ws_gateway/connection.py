@@ -39,6 +39,7 @@ from ws_gateway.protocol.messages import (
     ABSENT,
     EMPTY,
     REQUEST_NAMES,
+    ClientInfo,
     Command,
     ConnectRequest,
     ConnectResult,
@@ -105,6 +106,7 @@ class Connection(Writer):
         client: The connection's id.
         opened: When it was opened, by the event loop's clock.
         closed: It has ended, or is closing; nothing is sent any more.
+        shown: See ``node.Member``; so is ``shown_of``.
     """
 
     __slots__ = (
@@ -127,6 +129,8 @@ class Connection(Writer):
         "node",
         "opened",
         "session",
+        "shown",
+        "shown_of",
         "slot",
     )
 
@@ -152,6 +156,8 @@ class Connection(Writer):
         self.codec = codec
         self.node = node
         self.slot: int | None = None
+        self.shown: ClientInfo | None = None
+        self.shown_of: Credentials | None = None
         self.session = Session(
             node.session_limits,
             now=now,
@@ -554,11 +560,11 @@ class Connection(Writer):
             raise Disconnect(DisconnectCode.BAD_REQUEST, "command before connect")
         match request:
             case SubscribeRequest():
-                result, grant = await self.node.subscribe(self, credentials, request)
-                self.session.subscribed(request.channel, _kind(result))
+                channel, result, grant = await self.node.subscribe(self, credentials, request)
+                self.session.subscribed(channel, _kind(result))
                 if grant is not None:
-                    self._granted(request.channel, grant)
-                    result = self._with_grant(request.channel, result)
+                    self._granted(channel, grant)
+                    result = self._with_grant(channel, result)
                 return Reply(id=command_id, subscribe=result)
             case UnsubscribeRequest(channel=channel):
                 if channel in self.session.channels:

@@ -86,10 +86,19 @@ class _Plan(msgspec.Struct, frozen=True, gc=False):
 
 
 class Member(Subscriber, Evictable, Leaving, Protocol):
-    """A connection, as far as the node knows it."""
+    """A connection, as far as the node knows it.
+
+    Attributes:
+        client: Its id.
+        address: The peer's.
+        shown: The node's own note of what others see of it; every channel it is in has that.
+        shown_of: The credentials that this was written from.
+    """
 
     client: str
     address: str
+    shown: ClientInfo | None
+    shown_of: Credentials | None
 
     def lose_position(self, channel: str) -> None:
         """End a subscription that has a position, for publications were missed."""
@@ -449,24 +458,26 @@ class Node:
 
     async def subscribe(
         self, member: Member, credentials: Credentials, request: SubscribeRequest
-    ) -> tuple[SubscribeResult, SubscriptionGrant | None]:
+    ) -> tuple[str, SubscribeResult, SubscriptionGrant | None]:
         """Subscribe a connection on its own wish.
 
         When this returns, publications follow: the caller queues its reply before it awaits.
 
         Returns:
-            The reply, and what a token or the operator's hook grants in particular.
+            The channel's name, of which there are not to be as many copies as subscribers; the
+            reply; and what a token or the operator's hook grants in particular.
 
         Raises:
             ReplyError: Not allowed, 100 if the broker is away, or 112 where the client wants to
                 resume or nothing.
             Disconnect: 3500 for a token that is another's, or as the hook says.
         """
-        channel = request.channel
         grant: SubscriptionGrant | None = None
         if request.token:
-            grant = self._read_grant(member, credentials, channel, request.token)
-        policy.check_subscribe(self.channels, credentials, channel, token=grant is not None)
+            grant = self._read_grant(member, credentials, request.channel, request.token)
+        channel = policy.check_subscribe(
+            self.channels, credentials, request.channel, token=grant is not None
+        ).name
         if self.hooks is not None:
             answer = await self.hooks.on_subscribe(
                 self._caller(member, credentials), channel, bytes(request.data)
@@ -478,7 +489,7 @@ class Node:
                 )
         grants = {} if grant is None else {channel: grant}
         results = await self.attach(member, credentials, {channel: request}, grants)
-        return results[channel], grant
+        return channel, results[channel], grant
 
     def _read_grant(
         self, member: Member, credentials: Credentials, channel: str, token: str
@@ -940,12 +951,15 @@ class _LastSeen(msgspec.Struct):
 
 def _info(member: Member, credentials: Credentials, chan_info: bytes | None) -> ClientInfo:
     """Say what others see of a connection."""
-    return ClientInfo(
-        user=credentials.user,
-        client=member.client,
-        conn_info=Raw(credentials.info) if credentials.info else ABSENT,
-        chan_info=Raw(chan_info) if chan_info else ABSENT,
-    )
+    shown = member.shown
+    if shown is None or member.shown_of is not credentials:
+        shown = member.shown = ClientInfo(
+            user=credentials.user,
+            client=member.client,
+            conn_info=Raw(credentials.info) if credentials.info else ABSENT,
+        )
+        member.shown_of = credentials
+    return msgspec.structs.replace(shown, chan_info=Raw(chan_info)) if chan_info else shown
 
 
 async def _all(works: list[Coroutine[Any, Any, None]]) -> None:
