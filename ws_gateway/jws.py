@@ -94,7 +94,8 @@ def _decode(segment: str) -> bytes:
     if segment[-1] not in _LAST[left]:
         raise ValueError("not canonical")
     # Strictly: whatever is none of the alphabet raises.
-    return a2b_base64(segment.translate(_STANDARD) + _PADDING[left], strict_mode=True)
+    standard = segment.replace("-", "+").replace("_", "/")
+    return a2b_base64(standard + _PADDING[left], strict_mode=True)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,7 +118,6 @@ _LAST = (
     "AEIMQUYcgkosw048",
 )
 _PADDING = ("", "", "==", "=")
-_STANDARD = str.maketrans("-_", "+/")
 _decode_json = msgspec.json.Decoder().decode
 _encode_json = msgspec.json.Encoder().encode
 
