@@ -92,9 +92,7 @@ class _Shared(Bucket):
 
     __slots__ = ("connections",)
 
-    def __init__(self, rate: Rate) -> None:
-        super().__init__(rate)
-        self.connections = 0
+    connections: int
 
 
 class UserBuckets:
@@ -124,6 +122,7 @@ class UserBuckets:
         bucket = self._buckets.get(user)
         if bucket is None:
             bucket = self._buckets[user] = _Shared(self._rate)
+            bucket.connections = 0
         bucket.connections += 1
         return bucket
 

@@ -61,11 +61,15 @@ class JSONCodec:
             Disconnect: 3506 for a publication that cannot be said in JSON. Protobuf clients may
                 publish such into channels whose namespace lets them.
         """
-        push, subscribed = reply.push, reply.subscribe
+        push, subscribed, connected = reply.push, reply.subscribe, reply.connect
         if push is not None:
             if push.pub is not None:
                 _check(push.pub.data)
-        elif subscribed is None or subscribed.publications:
+        elif (
+            (subscribed is not None and subscribed.publications)
+            or (connected is not None and connected.subs)
+            or reply.history is not None
+        ):
             for publication in _publications(reply):
                 _check(publication.data)
         return frame(TEXT, _encode(reply))
