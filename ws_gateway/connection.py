@@ -165,7 +165,7 @@ class Connection(Writer):
             credentials=credentials,
             lifetime=credentials.expires_at - node.clock() if credentials else 0,
             token_allowed=token_allowed,
-            guest_allowed=guest_allowed and node.guests,
+            guest_allowed=credentials is None and guest_allowed and node.guests,
             frame_pings=frame_pings,
             pings_seen=transport.frame_pings,
             repeats=bool(emulated),

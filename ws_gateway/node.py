@@ -338,9 +338,10 @@ class Node:
         """
         if before is not None:
             self.users.remove(before.user, member)
-        if member.credentials is None:
+        credentials = member.credentials
+        if credentials is None:
             return
-        user = member.credentials.user
+        user = credentials.user
         if user:
             self.users.add(user, member)
             if self._per_user and self.users.count(user) > self._per_user:

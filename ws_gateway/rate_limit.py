@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
+from msgspec import Struct
+
 
 class Verdict(Enum):
     """What to do with one command."""
@@ -56,28 +58,29 @@ class Rate:
         return Bucket(self) if self.per_second else None
 
 
-class Bucket:
+class Bucket(Struct, gc=False, eq=False):
     """What one sender has sent of late.
 
     A refused command counts as well: who goes on above the pace is first refused, and closed once
     another burst was refused. Who waits is free again.
 
-    Args:
+    There are two for each connection, so that it is no ordinary object: those are larger by what
+    the collector of cycles needs.
+
+    Attributes:
         rate: The pace.
+        ahead_until: When everything that was sent would have been sent at that.
     """
 
-    __slots__ = ("_ahead_until", "_rate")
-
-    def __init__(self, rate: Rate) -> None:
-        self._rate = rate
-        self._ahead_until = -inf
+    rate: Rate
+    ahead_until: float = -inf
 
     def take(self, now: float) -> Verdict:
         """Count a command, and judge it."""
-        rate, ahead_until = self._rate, self._ahead_until
+        rate, ahead_until = self.rate, self.ahead_until
         if ahead_until < now:  # noqa: PLR1730 - max() costs as much as all the rest
             ahead_until = now
-        self._ahead_until = ahead_until = ahead_until + rate.interval
+        self.ahead_until = ahead_until = ahead_until + rate.interval
         ahead = ahead_until - now
         if ahead <= rate.refuse_past:
             return _GO_ON
@@ -87,12 +90,10 @@ class Bucket:
 UNLIMITED = Rate()
 
 
-class _Shared(Bucket):
+class _Shared(Bucket, gc=False, eq=False):
     """One of several connections, which it counts."""
 
-    __slots__ = ("connections",)
-
-    connections: int
+    connections: int = 0
 
 
 class UserBuckets:
@@ -122,7 +123,6 @@ class UserBuckets:
         bucket = self._buckets.get(user)
         if bucket is None:
             bucket = self._buckets[user] = _Shared(self._rate)
-            bucket.connections = 0
         bucket.connections += 1
         return bucket
 
