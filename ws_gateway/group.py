@@ -15,19 +15,16 @@ class Group(set[_Subscriber]):
 
     Args:
         subscribers: The first of them.
-        form: See below.
 
     Attributes:
-        form: What their frames have in common, as whoever keeps the group says it.
         prepared: What whoever sends to all of them keeps for the next time; forgotten when
             somebody comes or goes.
     """
 
-    __slots__ = ("form", "prepared")
+    __slots__ = ("prepared",)
 
-    def __init__(self, subscribers: Iterable[_Subscriber] = (), form: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, subscribers: Iterable[_Subscriber] = ()) -> None:
         super().__init__(subscribers)
-        self.form = form
         self.prepared: Any = None
 
     @override

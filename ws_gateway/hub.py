@@ -54,11 +54,14 @@ class _Form(NamedTuple):
 
 
 _form = cast("Callable[[Codec, bool, _Payload], _Form]", lru_cache(64)(_Form))
-"""There are a dozen, and a group of each channel has one."""
+"""There are a dozen, and each channel has one or two of them."""
 
-_Groups = tuple[Group[Subscriber], ...]
-"""Those of a channel by form, none of them empty; of one form nearly always, for which a table
-would take three times the memory."""
+_Members = Group[Subscriber] | tuple[Subscriber, ...]
+"""Those to whom the same frames go: one in a tuple, as most channels have no more, or a group."""
+
+_Groups = tuple[tuple[_Form, _Members], ...]
+"""All of a channel by form, nobody left out. Tables of one form, and groups of one, would take five
+times the memory."""
 
 
 def _send_to_each(frame: bytes, subscribers: Iterable[Subscriber]) -> None:
@@ -102,7 +105,7 @@ class Hub:
 
     def subscribers(self, channel: str) -> list[Subscriber]:
         """List who is subscribed to a channel."""
-        return [one for group in self._channels.get(channel, ()) for one in group]
+        return [one for _, members in self._channels.get(channel, ()) for one in members]
 
     def channels(self) -> Collection[str]:
         """Return the channels that have a subscriber here, as they are at this moment."""
@@ -110,7 +113,7 @@ class Hub:
 
     def count(self, channel: str) -> int:
         """Return how many are subscribed to a channel."""
-        return sum(map(len, self._channels.get(channel, ())))
+        return sum(len(members) for _, members in self._channels.get(channel, ()))
 
     def number(self, channel: str) -> int:
         """Return the number that stands for a channel with a numbered subscriber, else 0."""
@@ -128,8 +131,8 @@ class Hub:
             ahead: The offset up to which it is given nothing, because it knows that already.
         """
         groups = self._channels.get(channel, ())
-        for group in groups:
-            if subscriber in group:
+        for _, members in groups:
+            if subscriber in members:
                 break
         else:
             payload = _Payload.PLAIN
@@ -147,9 +150,9 @@ class Hub:
 
     def watch(self, channel: str, subscriber: Subscriber) -> None:
         """Tell a subscriber of the channel who comes and goes too, as long as it is one."""
-        for group in self._channels[channel]:
-            if subscriber in group:
-                form = _form(group.form.codec, group.form.numbered, _Payload.PLAIN)
+        for told, members in self._channels[channel]:
+            if subscriber in members:
+                form = _form(told.codec, told.numbered, _Payload.PLAIN)
                 watchers = self._watchers.get(channel, ())
                 self._watchers[channel] = _with(watchers, form, subscriber)
                 return
@@ -220,8 +223,7 @@ class Hub:
             or channel in self._held_back
             or (publication.offset and channel in self._ahead)
         )
-        for group in groups:
-            form: _Form = group.form
+        for form, members in groups:
             codec, numbered, payload = form
             if numbered:
                 push = Push(id=self._numbers[channel], pub=publication)
@@ -234,24 +236,23 @@ class Hub:
                 else:
                     frame = codec.encode(Reply(push=push))
             except Disconnect as end:
-                for subscriber in group:
+                for subscriber in members:
                     subscriber.refuse(end)
                 continue
-            receivers: Collection[Subscriber] = group
+            receivers: Collection[Subscriber] = members
             if some:
-                receivers = self._choose(channel, publication, group)
+                receivers = self._choose(channel, publication, members)
             self._spread(frame, receivers)
             told += len(receivers)
             if patches is not None and payload is _Payload.WHOLE:
-                patches.based.append((group, list(receivers)))
+                patches.based.append((form, list(receivers)))
         if patches is not None and patches.based:
             self._channels[channel] = patches.move(groups)
         return told
 
     def announce(self, channel: str, changes: Sequence[Join | Leave]) -> None:
         """Tell who watches the channel who came and who went."""
-        for group in self._watchers.get(channel, ()):
-            form: _Form = group.form
+        for form, members in self._watchers.get(channel, ()):
             number, name = (self._numbers[channel], "") if form.numbered else (0, channel)
             frames = b"".join(
                 form.codec.encode(
@@ -263,17 +264,17 @@ class Hub:
                 )
                 for change in changes
             )
-            self._spread(frames, group)
+            self._spread(frames, members)
 
     def _choose(
-        self, channel: str, publication: Publication, group: set[Subscriber]
+        self, channel: str, publication: Publication, members: Collection[Subscriber]
     ) -> list[Subscriber]:
         """List those who want a publication, do not know it, and can take it."""
         ahead = self._ahead.get(channel, {}) if publication.offset else {}
         filters = self._filters.get(channel, {})
         held_back = self._held_back.get(channel, ())
         chosen: list[Subscriber] = []
-        for subscriber in group:
+        for subscriber in members:
             known = ahead.get(subscriber, 0)
             if known and publication.offset >= known:
                 self._catch_up(channel, subscriber)
@@ -304,7 +305,7 @@ class _Patches:
         self._publication = publication
         self._change = delivery.patch(bytes(previous), bytes(publication.data))
         self._wholes: dict[_Form, bytes] = {}
-        self.based: list[tuple[Group[Subscriber], list[Subscriber]]] = []
+        self.based: list[tuple[_Form, list[Subscriber]]] = []
 
     def encode(self, form: _Form, push: Push) -> bytes:
         """Build the frame of a form; Disconnect 3506 if its encoding cannot say the payload."""
@@ -320,30 +321,46 @@ class _Patches:
 
     def move(self, groups: _Groups) -> _Groups:
         """Put those who are based now among those who are given patches."""
-        for group, those in self.based:
+        for form, those in self.based:
             if those:
-                form = _form(group.form.codec, group.form.numbered, _Payload.PATCH)
-                patched = next((one for one in groups if one.form == form), None)
-                if patched is None:
-                    patched = Group(form=form)
-                    groups = (*groups, patched)
-                group.move(those, patched)
-        return tuple(filter(None, groups))
+                patch = _form(form.codec, form.numbered, _Payload.PATCH)
+                rest, patched = _group(groups, form), _group(groups, patch)
+                rest.move(those, patched)
+                groups = _replace(_replace(groups, form, rest), patch, patched)
+        return groups
 
 
 def _with(groups: _Groups, form: _Form, subscriber: Subscriber) -> _Groups:
-    """Put a subscriber into the group of its form."""
-    for group in groups:
-        if group.form == form:
-            group.add(subscriber)
-            return groups
-    return (*groups, Group((subscriber,), form))
+    """Put a subscriber among those of its form."""
+    for one, members in groups:
+        if one == form:
+            if isinstance(members, Group):
+                members.add(subscriber)
+                return groups
+            return _replace(groups, form, Group((*members, subscriber)))
+    return (*groups, (form, (subscriber,)))
 
 
 def _without(groups: _Groups, subscriber: Subscriber) -> _Groups:
-    """Take a subscriber out of its group, and leave out the group if it was the last there."""
-    for group in groups:
-        if subscriber in group:
-            group.remove(subscriber)
-            return groups if group else tuple(filter(None, groups))
+    """Take a subscriber out."""
+    for form, members in groups:
+        if subscriber in members:
+            if isinstance(members, Group) and len(members) > 1:
+                members.remove(subscriber)
+                return groups
+            return _replace(groups, form, ())
     return groups
+
+
+def _replace(groups: _Groups, form: _Form, members: _Members) -> _Groups:
+    """Say who is of a form; nobody if they are none."""
+    others = tuple(one for one in groups if one[0] != form)
+    return (*others, (form, members)) if members else others
+
+
+def _group(groups: _Groups, form: _Form) -> Group[Subscriber]:
+    """Return those of a form as a group, which may be a new one."""
+    for one, members in groups:
+        if one == form:
+            return members if isinstance(members, Group) else Group(members)
+    return Group()
