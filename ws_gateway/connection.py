@@ -104,7 +104,6 @@ class Connection(Writer):
         address: See above.
         emulated: See above.
         client: The connection's id.
-        opened: When it was opened, by the event loop's clock.
         closed: It has ended, or is closing; nothing is sent any more.
         shown: See ``node.Member``; so is ``shown_of``.
     """
@@ -127,7 +126,6 @@ class Connection(Writer):
         "codec",
         "emulated",
         "node",
-        "opened",
         "session",
         "shown",
         "shown_of",
@@ -170,7 +168,6 @@ class Connection(Writer):
             pings_seen=transport.frame_pings,
             repeats=bool(emulated),
         )
-        self.opened = now
         self._attached = False
         self._admitted: Connected | None = None
         self._bucket = node.command_rate.bucket()
@@ -218,7 +215,7 @@ class Connection(Writer):
         """Forget that it did not read."""
         self.read_on()
         if self._holds_back:
-            self.max_bytes = self._write_limits.max_queue_bytes
+            self.max_bytes = self.node.write_limits.max_queue_bytes
             for channel in self.session.channels:
                 self.node.hub.let_through(channel, self)
 
@@ -262,7 +259,7 @@ class Connection(Writer):
     def _stalled_too_long(self, now: float) -> bool:
         return (
             self.stalled_since is not None
-            and now >= self.stalled_since + self._write_limits.max_stall_seconds
+            and now >= self.stalled_since + self.node.write_limits.max_stall_seconds
         )
 
     def reschedule(self) -> None:
@@ -271,7 +268,7 @@ class Connection(Writer):
             return
         deadline = self.session.deadline
         if self.stalled_since is not None:
-            deadline = min(deadline, self.stalled_since + self._write_limits.max_stall_seconds)
+            deadline = min(deadline, self.stalled_since + self.node.write_limits.max_stall_seconds)
         self.node.timers.schedule(self, deadline)
 
     def end_subscription(self, channel: str, code: UnsubscribeCode) -> None:
@@ -328,7 +325,7 @@ class Connection(Writer):
 
     @property
     def _holds_back(self) -> bool:
-        return self.max_bytes > self._write_limits.max_queue_bytes
+        return self.max_bytes > self.node.write_limits.max_queue_bytes
 
     def _hold_back(self) -> bool:
         """Take no more, until the peer has read, of channels that want it so.
@@ -351,7 +348,7 @@ class Connection(Writer):
         for channel in channels:
             node.hub.hold_back(channel, self)
         if channels:
-            self.max_bytes = self.transport.buffered() + self._write_limits.max_queue_bytes
+            self.max_bytes = self.transport.buffered() + self.node.write_limits.max_queue_bytes
             self.stall(node.loop.time())
             self.reschedule()
         return bool(channels)
@@ -378,7 +375,7 @@ class Connection(Writer):
                 self.node.paces.leave(session.credentials.user)
                 self._user_bucket = None
         self.node.metrics.disconnects[_label(int(code))] += 1
-        lasted = self.node.loop.time() - self.opened
+        lasted = self.node.loop.time() - self.session.opened
         self.node.metrics.connection_seconds.observe(lasted)
         self.node.closes.note(
             at=self.node.clock(),

@@ -125,12 +125,12 @@ class Session:
             out once, and a pong that nobody waits for is passed over.
 
     Attributes:
+        opened: The time of the handshake.
         round_trip: Seconds that the last ping of the protocol's own took to be answered, None
             before the first.
     """
 
     __slots__ = (
-        "_begun",
         "_closes",
         "_frame_pings",
         "_grants",
@@ -146,6 +146,7 @@ class Session:
         "_token_allowed",
         "channels",
         "credentials",
+        "opened",
         "round_trip",
         "state",
     )
@@ -169,7 +170,7 @@ class Session:
         self.channels: dict[str, SubscriptionKind] = {}
         self.round_trip: float | None = None
         self._limits = limits
-        self._begun = self._seen = now
+        self.opened = self._seen = now
         self._jitter = jitter
         self._token_allowed = token_allowed
         self._guest_allowed = guest_allowed
@@ -206,7 +207,7 @@ class Session:
     def deadline(self) -> float:
         """When :meth:`tick` must be called next."""
         if self.state in _BEFORE:
-            deadline = min(self._begun + self._limits.connect_timeout, self._closes)
+            deadline = min(self.opened + self._limits.connect_timeout, self._closes)
         else:
             deadline = min(self._next_ping, self._pong_by, self._closes)
             if self._grants is not None:
@@ -217,7 +218,7 @@ class Session:
     @property
     def _too_old(self) -> float:
         """When the maximum age is reached; never later than the limit says."""
-        return self._begun + self._limits.max_age * (1 - _AGE_SPREAD * self._jitter)
+        return self.opened + self._limits.max_age * (1 - _AGE_SPREAD * self._jitter)
 
     # What the client says
 
@@ -424,7 +425,7 @@ class Session:
         if now >= self._too_old:
             raise Disconnect(DisconnectCode.FORCE_RECONNECT, "maximum age")
         if self.state in _BEFORE:
-            if now < self._begun + self._limits.connect_timeout:
+            if now < self.opened + self._limits.connect_timeout:
                 return None
             if self.credentials is None or self.state is not State.OPENED:
                 raise Disconnect(DisconnectCode.STALE)
