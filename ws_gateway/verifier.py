@@ -93,7 +93,6 @@ class _Verified(Struct, frozen=True, gc=False):
 
     credentials: Credentials
     key: SigningKey
-    keys: JWKSCache
 
 
 class Verifier:
@@ -232,7 +231,7 @@ class Verifier:
             credentials = verified.credentials
             if (
                 self._now() < credentials.expires_at + self._leeway_seconds
-                and verified.keys.cached(verified.key.kid) is verified.key
+                and self._trusted[credentials.issuer].keys.cached(credentials.kid) is verified.key
             ):
                 self._check_revoked(credentials)
                 return credentials
@@ -246,7 +245,7 @@ class Verifier:
         if key is None:
             raise InvalidToken("unknown_kid")
         credentials = self._judge(parsed, key, trust.issuer)
-        self._remember(digest, _Verified(credentials, key, trust.keys))
+        self._remember(digest, _Verified(credentials, key))
         # The last thing: between this and the caller nothing can be revoked.
         self._check_revoked(credentials)
         return credentials
