@@ -12,6 +12,8 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import Self
 
+from msgspec import Struct
+
 from ws_gateway.channel_options import ChannelOptions, key, read_options, table
 from ws_gateway.codes import ErrorCode
 from ws_gateway.exceptions import ConfigurationError, ReplyError
@@ -30,8 +32,7 @@ _PRINTABLE_ASCII = re.compile(r"[\x20-\x7e]+")
 _NAMEABLE_USER = re.compile(r"(?:[a-z0-9]{1,16}\.)?[A-Za-z0-9_-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(Struct, frozen=True, gc=False):
     """One channel name, taken apart.
 
     Attributes:

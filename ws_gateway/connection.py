@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from math import ceil, inf
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import Raw, structs
 from typing_extensions import override
@@ -39,6 +39,7 @@ from ws_gateway.protocol.messages import (
     ABSENT,
     EMPTY,
     REQUEST_NAMES,
+    ClientInfo,
     Command,
     ConnectRequest,
     ConnectResult,
@@ -103,8 +104,8 @@ class Connection(Writer):
         address: See above.
         emulated: See above.
         client: The connection's id.
-        opened: When it was opened, by the event loop's clock.
         closed: It has ended, or is closing; nothing is sent any more.
+        shown: See ``node.Member``; so is ``shown_of``.
     """
 
     __slots__ = (
@@ -125,8 +126,9 @@ class Connection(Writer):
         "codec",
         "emulated",
         "node",
-        "opened",
         "session",
+        "shown",
+        "shown_of",
         "slot",
     )
 
@@ -152,6 +154,8 @@ class Connection(Writer):
         self.codec = codec
         self.node = node
         self.slot: int | None = None
+        self.shown: ClientInfo | None = None
+        self.shown_of: Credentials | None = None
         self.session = Session(
             node.session_limits,
             now=now,
@@ -159,12 +163,11 @@ class Connection(Writer):
             credentials=credentials,
             lifetime=credentials.expires_at - node.clock() if credentials else 0,
             token_allowed=token_allowed,
-            guest_allowed=guest_allowed and node.guests,
+            guest_allowed=credentials is None and guest_allowed and node.guests,
             frame_pings=frame_pings,
             pings_seen=transport.frame_pings,
             repeats=bool(emulated),
         )
-        self.opened = now
         self._attached = False
         self._admitted: Connected | None = None
         self._bucket = node.command_rate.bucket()
@@ -194,7 +197,7 @@ class Connection(Writer):
         self.node.metrics.bytes_received += len(payload)
         if binary != self.codec.binary:
             self.disconnect(DisconnectCode.BAD_REQUEST, "wrong kind of message")
-        elif self.busy:
+        elif self._task is not None:
             self._keep(payload)
         else:
             self._process(payload)
@@ -212,7 +215,7 @@ class Connection(Writer):
         """Forget that it did not read."""
         self.read_on()
         if self._holds_back:
-            self.max_bytes = self._write_limits.max_queue_bytes
+            self.max_bytes = self.node.write_limits.max_queue_bytes
             for channel in self.session.channels:
                 self.node.hub.let_through(channel, self)
 
@@ -256,7 +259,7 @@ class Connection(Writer):
     def _stalled_too_long(self, now: float) -> bool:
         return (
             self.stalled_since is not None
-            and now >= self.stalled_since + self._write_limits.max_stall_seconds
+            and now >= self.stalled_since + self.node.write_limits.max_stall_seconds
         )
 
     def reschedule(self) -> None:
@@ -265,7 +268,7 @@ class Connection(Writer):
             return
         deadline = self.session.deadline
         if self.stalled_since is not None:
-            deadline = min(deadline, self.stalled_since + self._write_limits.max_stall_seconds)
+            deadline = min(deadline, self.stalled_since + self.node.write_limits.max_stall_seconds)
         self.node.timers.schedule(self, deadline)
 
     def end_subscription(self, channel: str, code: UnsubscribeCode) -> None:
@@ -322,7 +325,7 @@ class Connection(Writer):
 
     @property
     def _holds_back(self) -> bool:
-        return self.max_bytes > self._write_limits.max_queue_bytes
+        return self.max_bytes > self.node.write_limits.max_queue_bytes
 
     def _hold_back(self) -> bool:
         """Take no more, until the peer has read, of channels that want it so.
@@ -345,7 +348,7 @@ class Connection(Writer):
         for channel in channels:
             node.hub.hold_back(channel, self)
         if channels:
-            self.max_bytes = self.transport.buffered() + self._write_limits.max_queue_bytes
+            self.max_bytes = self.transport.buffered() + self.node.write_limits.max_queue_bytes
             self.stall(node.loop.time())
             self.reschedule()
         return bool(channels)
@@ -372,7 +375,7 @@ class Connection(Writer):
                 self.node.paces.leave(session.credentials.user)
                 self._user_bucket = None
         self.node.metrics.disconnects[_label(int(code))] += 1
-        lasted = self.node.loop.time() - self.opened
+        lasted = self.node.loop.time() - self.session.opened
         self.node.metrics.connection_seconds.observe(lasted)
         self.node.closes.note(
             at=self.node.clock(),
@@ -491,8 +494,10 @@ class Connection(Writer):
     async def _perform(self, command: Command) -> None:
         session, now = self.session, self.node.loop.time()
         try:
-            if self._bucket is not None or self._user_bucket is not None:
-                self._limit(now)
+            own = _GO_ON if self._bucket is None else self._bucket.take(now)
+            users = _GO_ON if self._user_bucket is None else self._user_bucket.take(now)
+            if own is not _GO_ON or users is not _GO_ON:
+                _refuse_haste(own, users)
             try:
                 request = session.receive(command, now)
             finally:
@@ -519,19 +524,6 @@ class Connection(Writer):
             answer = self.codec.encode(Reply(id=command.id, error=reason))
         if not self.closed:
             self.send(answer)
-
-    def _limit(self, now: float) -> None:
-        """Count a command against the connection's own pace, and its user's."""
-        own = users = _GO_ON
-        if self._bucket is not None:
-            own = self._bucket.take(now)
-        if self._user_bucket is not None:
-            users = self._user_bucket.take(now)
-        if own is _GO_ON and users is _GO_ON:
-            return
-        if Verdict.CLOSE in (own, users):
-            raise Disconnect(DisconnectCode.TOO_MANY_REQUESTS)
-        raise ReplyError(ErrorCode.TOO_MANY_REQUESTS)
 
     def _log_refusal(self, error: ReplyError, command: Command) -> None:
         self.node.metrics.command_errors[error.code] += 1
@@ -565,15 +557,20 @@ class Connection(Writer):
             raise Disconnect(DisconnectCode.BAD_REQUEST, "command before connect")
         match request:
             case SubscribeRequest():
-                return Reply(id=command_id, subscribe=await self._subscribe(credentials, request))
+                channel, result, grant = await self.node.subscribe(self, credentials, request)
+                self.session.subscribed(channel, _kind(result))
+                if grant is not None:
+                    self._granted(channel, grant)
+                    result = self._with_grant(channel, result)
+                return Reply(id=command_id, subscribe=result)
             case UnsubscribeRequest(channel=channel):
                 if channel in self.session.channels:
                     self.session.unsubscribed(channel)
                     self.node.unsubscribe(self, channel)
                 return Reply(id=command_id, unsubscribe=EMPTY)
             case RPCRequest(method=method, data=data):
-                result = await self.node.call(self, credentials, method, data)
-                return Reply(id=command_id, rpc=RPCResult(data=Raw(result)))
+                data = Raw(await self.node.call(self, credentials, method, data))
+                return Reply(id=command_id, rpc=RPCResult(data=data))
             case RefreshRequest(token=token):
                 return Reply(id=command_id, refresh=await self._refresh(credentials, token))
             case SubRefreshRequest():
@@ -619,7 +616,8 @@ class Connection(Writer):
             elif credentials is None:
                 credentials = GUEST
             admitted = await node.admit(self, credentials, request.data)
-            credentials = _with_info(credentials, admitted)
+            if admitted.info is not None:
+                credentials = replace(credentials, info=admitted.info)
             wishes = request.subs or {}
             channels = node.personal_channels(credentials, admitted.channels, wishes)
             results = await self._attach_all(credentials, channels, wishes)
@@ -635,16 +633,20 @@ class Connection(Writer):
         if credentials.user:
             self._release()  # guests stay among those who have not said who they are
         self.reschedule()
-        expires = session.expires_with_grace
+        expires = lifetime is not None and session.expires_with_grace
+        pings = session.pings
+        subs: dict[str, SubscribeResult] | None = None
+        if results:
+            subs = {name: self._with_grant(name, result) for name, result in results.items()}
         return ConnectResult(
             client=self.client,
             version=node.version,
             expires=expires,
             ttl=whole_seconds(lifetime) if expires and lifetime is not None else 0,
             data=Raw(admitted.data) if admitted.data else ABSENT,
-            subs={name: self._with_grant(name, result) for name, result in results.items()} or None,
-            ping=whole_seconds(node.session_limits.ping_interval) if session.pings else 0,
-            pong=session.pings,
+            subs=subs,
+            ping=whole_seconds(node.session_limits.ping_interval) if pings else 0,
+            pong=pings,
             session=self.emulated,
             node=node.id,
         )
@@ -662,7 +664,8 @@ class Connection(Writer):
             # failure, and not after a refusal.
             code = DisconnectCode.INTERNAL if error.temporary else DisconnectCode.PERMISSION_DENIED
             raise Disconnect(code, f"connect hook: {error}") from error
-        credentials = _with_info(credentials, admitted)
+        if admitted.info is not None:
+            credentials = replace(credentials, info=admitted.info)
         try:
             channels = self.node.personal_channels(credentials, admitted.channels)
             results = await self._attach_all(credentials, channels, {})
@@ -677,6 +680,8 @@ class Connection(Writer):
         self, credentials: Credentials, channels: list[str], wishes: Mapping[str, SubscribeRequest]
     ) -> dict[str, SubscribeResult]:
         """Begin the server-side subscriptions, where the client broke off if it says so."""
+        if not channels and not self.closed:
+            return {}
         requests = {channel: wishes.get(channel, _NO_WISH) for channel in channels}
         return await self.node.attach(
             self, credentials, requests, dict(credentials.subs), server_side=True
@@ -707,17 +712,6 @@ class Connection(Writer):
             # Not ``exp``, which was judged, but ``expire_at``.
             raise ReplyError(ErrorCode.EXPIRED)
         return lifetime
-
-    async def _subscribe(
-        self, credentials: Credentials, request: SubscribeRequest
-    ) -> SubscribeResult:
-        channel = request.channel
-        result, grant = await self.node.subscribe(self, credentials, request)
-        self.session.subscribed(channel, _kind(result))
-        if grant is None:
-            return result
-        self._granted(channel, grant)
-        return self._with_grant(channel, result)
 
     def _granted(self, channel: str, grant: SubscriptionGrant) -> None:
         lifetime = grant.expires_at - self.node.clock()
@@ -787,8 +781,8 @@ class Connection(Writer):
         if set(credentials.channels) != set(current.channels):
             # It would be other subscriptions: a new connection has them.
             raise Disconnect(DisconnectCode.INSUFFICIENT_STATE, "other channels")
-        if self._admitted is not None:
-            credentials = _with_info(credentials, self._admitted)
+        if self._admitted is not None and self._admitted.info is not None:
+            credentials = replace(credentials, info=self._admitted.info)
         self.session.refreshed(self.node.loop.time(), credentials, lifetime)
         self.node.identify(self, current)
         self.reschedule()
@@ -826,13 +820,15 @@ def _set(done: asyncio.Future[None]) -> None:
         done.set_result(None)
 
 
+def _refuse_haste(own: Verdict, users: Verdict) -> NoReturn:
+    """Refuse a command beyond the connection's own pace, or its user's."""
+    if Verdict.CLOSE in (own, users):
+        raise Disconnect(DisconnectCode.TOO_MANY_REQUESTS)
+    raise ReplyError(ErrorCode.TOO_MANY_REQUESTS)
+
+
 def _kind(result: SubscribeResult) -> SubscriptionKind:
     return SubscriptionKind.POSITIONED if result.positioned else SubscriptionKind.PLAIN
-
-
-def _with_info(credentials: Credentials, admitted: Connected) -> Credentials:
-    """Return credentials that show to others what the connect hook says instead."""
-    return credentials if admitted.info is None else replace(credentials, info=admitted.info)
 
 
 def whole_seconds(seconds: float) -> int:

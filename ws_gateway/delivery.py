@@ -68,11 +68,11 @@ def agree(
             wants = compile_filter(request.tf)
         except BadFilter:
             raise ReplyError(ErrorCode.BAD_REQUEST) from None
-    return Delivery(
-        numbered=bool(request.flag & _NUMBERED) and numbers,
-        delta=positioned and wants is None and request.delta in options.allowed_delta_types,
-        wants=wants,
-    )
+    numbered = bool(request.flag & _NUMBERED) and numbers
+    delta = positioned and wants is None and request.delta in options.allowed_delta_types
+    if not numbered and not delta and wants is None:
+        return BY_NAME
+    return Delivery(numbered=numbered, delta=delta, wants=wants)
 
 
 def select(delivery: Delivery, publications: tuple[Publication, ...]) -> tuple[Publication, ...]:

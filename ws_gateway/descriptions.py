@@ -185,7 +185,7 @@ def _always(connection: Connection) -> tuple[str, str, str, float, str, str]:
         connection.client,
         credentials.user if credentials is not None else "",
         node.id,
-        round(node.clock() - (node.loop.time() - connection.opened), 3),
+        round(node.clock() - (node.loop.time() - connection.session.opened), 3),
         connection.address,
         "protobuf" if connection.codec.binary else "json",
     )

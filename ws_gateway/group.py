@@ -13,6 +13,9 @@ _Subscriber = TypeVar("_Subscriber")
 class Group(set[_Subscriber]):
     """Those of a channel to whom the same frames go.
 
+    Args:
+        subscribers: The first of them.
+
     Attributes:
         prepared: What whoever sends to all of them keeps for the next time; forgotten when
             somebody comes or goes.
@@ -20,8 +23,8 @@ class Group(set[_Subscriber]):
 
     __slots__ = ("prepared",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, subscribers: Iterable[_Subscriber] = ()) -> None:
+        super().__init__(subscribers)
         self.prepared: Any = None
 
     @override

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -52,6 +53,17 @@ class _Form(NamedTuple):
     payload: _Payload
 
 
+_form = cast("Callable[[Codec, bool, _Payload], _Form]", lru_cache(64)(_Form))
+"""There are a dozen, and each channel has one or two of them."""
+
+_Members = Group[Subscriber] | tuple[Subscriber, ...]
+"""Those to whom the same frames go: one in a tuple, as most channels have no more, or a group."""
+
+_Groups = tuple[tuple[_Form, _Members], ...]
+"""All of a channel by form, nobody left out. Tables of one form, and groups of one, would take five
+times the memory."""
+
+
 def _send_to_each(frame: bytes, subscribers: Iterable[Subscriber]) -> None:
     for subscriber in subscribers:
         subscriber.send(frame)
@@ -70,13 +82,13 @@ class Hub:
 
     def __init__(self, spread: Spread = _send_to_each) -> None:
         self._spread = spread
-        self._channels: dict[str, dict[_Form, Group[Subscriber]]] = {}
+        self._channels: dict[str, _Groups] = {}
         # Who knows publications already that are on their way to the others of the channel.
         self._ahead: dict[str, dict[Subscriber, int]] = {}
         # Who is told of some publications only.
         self._filters: dict[str, dict[Subscriber, Filter]] = {}
         # Who is told of those who come and go.
-        self._watchers: dict[str, dict[_Form, Group[Subscriber]]] = {}
+        self._watchers: dict[str, _Groups] = {}
         # Who does not read, and is given nothing more.
         self._held_back: dict[str, set[Subscriber]] = {}
         self._left_out: list[Subscriber] = []
@@ -93,7 +105,7 @@ class Hub:
 
     def subscribers(self, channel: str) -> list[Subscriber]:
         """List who is subscribed to a channel."""
-        return [one for group in self._channels.get(channel, {}).values() for one in group]
+        return [one for _, members in self._channels.get(channel, ()) for one in members]
 
     def channels(self) -> Collection[str]:
         """Return the channels that have a subscriber here, as they are at this moment."""
@@ -101,7 +113,7 @@ class Hub:
 
     def count(self, channel: str) -> int:
         """Return how many are subscribed to a channel."""
-        return sum(map(len, self._channels.get(channel, {}).values()))
+        return sum(len(members) for _, members in self._channels.get(channel, ()))
 
     def number(self, channel: str) -> int:
         """Return the number that stands for a channel with a numbered subscriber, else 0."""
@@ -118,13 +130,16 @@ class Hub:
             told: How it is told.
             ahead: The offset up to which it is given nothing, because it knows that already.
         """
-        groups = self._channels.setdefault(channel, {})
-        if _find(groups, subscriber) is None:
+        groups = self._channels.get(channel, ())
+        for _, members in groups:
+            if subscriber in members:
+                break
+        else:
             payload = _Payload.PLAIN
             if told.delta:
                 payload = _Payload.PATCH if told.based else _Payload.WHOLE
-            form = _Form(subscriber.codec, told.numbered, payload)
-            groups.setdefault(form, Group()).add(subscriber)
+            form = _form(subscriber.codec, told.numbered, payload)
+            self._channels[channel] = _with(groups, form, subscriber)
             self.subscriptions += 1
             if told.numbered and channel not in self._numbers:
                 self._numbers[channel] = next(self._unused)
@@ -135,20 +150,22 @@ class Hub:
 
     def watch(self, channel: str, subscriber: Subscriber) -> None:
         """Tell a subscriber of the channel who comes and goes too, as long as it is one."""
-        form = _find(self._channels[channel], subscriber)
-        if form is not None:
-            form = form._replace(payload=_Payload.PLAIN)
-            self._watchers.setdefault(channel, {}).setdefault(form, Group()).add(subscriber)
+        for told, members in self._channels[channel]:
+            if subscriber in members:
+                form = _form(told.codec, told.numbered, _Payload.PLAIN)
+                watchers = self._watchers.get(channel, ())
+                self._watchers[channel] = _with(watchers, form, subscriber)
+                return
 
     def remove(self, channel: str, subscriber: Subscriber) -> bool:
         """Unsubscribe one that is subscribed, and say whether it was the channel's last."""
         if channel in self._watchers:
-            groups = self._watchers[channel]
-            _discard(groups, subscriber)
-            if not groups:
+            watchers = _without(self._watchers[channel], subscriber)
+            if watchers:
+                self._watchers[channel] = watchers
+            else:
                 del self._watchers[channel]
-        groups = self._channels[channel]
-        _discard(groups, subscriber)
+        groups = _without(self._channels[channel], subscriber)
         self.subscriptions -= 1
         if channel in self._ahead:
             self._catch_up(channel, subscriber)
@@ -159,6 +176,7 @@ class Hub:
             if not filters:
                 del self._filters[channel]
         if groups:
+            self._channels[channel] = groups
             return False
         del self._channels[channel]
         self._numbers.pop(channel, None)
@@ -205,7 +223,7 @@ class Hub:
             or channel in self._held_back
             or (publication.offset and channel in self._ahead)
         )
-        for form, group in groups.items():
+        for form, members in groups:
             codec, numbered, payload = form
             if numbered:
                 push = Push(id=self._numbers[channel], pub=publication)
@@ -218,23 +236,23 @@ class Hub:
                 else:
                     frame = codec.encode(Reply(push=push))
             except Disconnect as end:
-                for subscriber in group:
+                for subscriber in members:
                     subscriber.refuse(end)
                 continue
-            receivers: Collection[Subscriber] = group
+            receivers: Collection[Subscriber] = members
             if some:
-                receivers = self._choose(channel, publication, group)
+                receivers = self._choose(channel, publication, members)
             self._spread(frame, receivers)
             told += len(receivers)
             if patches is not None and payload is _Payload.WHOLE:
                 patches.based.append((form, list(receivers)))
-        if patches is not None:
-            patches.move(groups)
+        if patches is not None and patches.based:
+            self._channels[channel] = patches.move(groups)
         return told
 
     def announce(self, channel: str, changes: Sequence[Join | Leave]) -> None:
         """Tell who watches the channel who came and who went."""
-        for form, group in self._watchers.get(channel, {}).items():
+        for form, members in self._watchers.get(channel, ()):
             number, name = (self._numbers[channel], "") if form.numbered else (0, channel)
             frames = b"".join(
                 form.codec.encode(
@@ -246,17 +264,17 @@ class Hub:
                 )
                 for change in changes
             )
-            self._spread(frames, group)
+            self._spread(frames, members)
 
     def _choose(
-        self, channel: str, publication: Publication, group: set[Subscriber]
+        self, channel: str, publication: Publication, members: Collection[Subscriber]
     ) -> list[Subscriber]:
         """List those who want a publication, do not know it, and can take it."""
         ahead = self._ahead.get(channel, {}) if publication.offset else {}
         filters = self._filters.get(channel, {})
         held_back = self._held_back.get(channel, ())
         chosen: list[Subscriber] = []
-        for subscriber in group:
+        for subscriber in members:
             known = ahead.get(subscriber, 0)
             if known and publication.offset >= known:
                 self._catch_up(channel, subscriber)
@@ -292,7 +310,7 @@ class _Patches:
     def encode(self, form: _Form, push: Push) -> bytes:
         """Build the frame of a form; Disconnect 3506 if its encoding cannot say the payload."""
         change = self._change if form.payload is _Payload.PATCH else None
-        whole = form._replace(payload=_Payload.WHOLE)
+        whole = _form(form.codec, form.numbered, _Payload.WHOLE)
         if change is None and whole in self._wholes:
             return self._wholes[whole]
         pub = delivery.write(self._publication, form.codec, change)
@@ -301,28 +319,48 @@ class _Patches:
             self._wholes[whole] = frame
         return frame
 
-    def move(self, groups: dict[_Form, Group[Subscriber]]) -> None:
+    def move(self, groups: _Groups) -> _Groups:
         """Put those who are based now among those who are given patches."""
         for form, those in self.based:
             if those:
-                patched = groups.setdefault(form._replace(payload=_Payload.PATCH), Group())
-                groups[form].move(those, patched)
-            if not groups[form]:
-                del groups[form]
+                patch = _form(form.codec, form.numbered, _Payload.PATCH)
+                rest, patched = _group(groups, form), _group(groups, patch)
+                rest.move(those, patched)
+                groups = _replace(_replace(groups, form, rest), patch, patched)
+        return groups
 
 
-def _find(groups: dict[_Form, Group[Subscriber]], subscriber: Subscriber) -> _Form | None:
-    for form, group in groups.items():
-        if subscriber in group:
-            return form
-    return None
+def _with(groups: _Groups, form: _Form, subscriber: Subscriber) -> _Groups:
+    """Put a subscriber among those of its form."""
+    for one, members in groups:
+        if one == form:
+            if isinstance(members, Group):
+                members.add(subscriber)
+                return groups
+            return _replace(groups, form, Group((*members, subscriber)))
+    return (*groups, (form, (subscriber,)))
 
 
-def _discard(groups: dict[_Form, Group[Subscriber]], subscriber: Subscriber) -> None:
-    """Take a subscriber out of its group, and forget the group that it leaves empty."""
-    form = _find(groups, subscriber)
-    if form is not None:
-        group = groups[form]
-        group.remove(subscriber)
-        if not group:
-            del groups[form]
+def _without(groups: _Groups, subscriber: Subscriber) -> _Groups:
+    """Take a subscriber out."""
+    for form, members in groups:
+        if subscriber in members:
+            if isinstance(members, Group) and len(members) > 1:
+                members.remove(subscriber)
+                return groups
+            return _replace(groups, form, ())
+    return groups
+
+
+def _replace(groups: _Groups, form: _Form, members: _Members) -> _Groups:
+    """Say who is of a form; nobody if they are none."""
+    others = tuple(one for one in groups if one[0] != form)
+    return (*others, (form, members)) if members else others
+
+
+def _group(groups: _Groups, form: _Form) -> Group[Subscriber]:
+    """Return those of a form as a group, which may be a new one."""
+    for one, members in groups:
+        if one == form:
+            return members if isinstance(members, Group) else Group(members)
+    return Group()

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 from msgspec import Raw
@@ -69,7 +69,7 @@ _DEPTH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _LAST_SEEN = "last_seen"
 
 
-class _Plan(NamedTuple):
+class _Plan(msgspec.Struct, frozen=True, gc=False):
     """What a subscription is granted.
 
     Attributes:
@@ -86,10 +86,19 @@ class _Plan(NamedTuple):
 
 
 class Member(Subscriber, Evictable, Leaving, Protocol):
-    """A connection, as far as the node knows it."""
+    """A connection, as far as the node knows it.
+
+    Attributes:
+        client: Its id.
+        address: The peer's.
+        shown: The node's own note of what others see of it; every channel it is in has that.
+        shown_of: The credentials that this was written from.
+    """
 
     client: str
     address: str
+    shown: ClientInfo | None
+    shown_of: Credentials | None
 
     def lose_position(self, channel: str) -> None:
         """End a subscription that has a position, for publications were missed."""
@@ -329,9 +338,10 @@ class Node:
         """
         if before is not None:
             self.users.remove(before.user, member)
-        if member.credentials is None:
+        credentials = member.credentials
+        if credentials is None:
             return
-        user = member.credentials.user
+        user = credentials.user
         if user:
             self.users.add(user, member)
             if self._per_user and self.users.count(user) > self._per_user:
@@ -429,11 +439,9 @@ class Node:
         if personal is not None and personal not in channels:
             channels.append(personal)
         known = frozenset(channels)
-        channels += [
-            channel
-            for channel in dict.fromkeys(wished)
-            if channel not in known and self._is_entitled(credentials, channel)
-        ]
+        for channel in dict.fromkeys(wished):
+            if channel not in known and self._is_entitled(credentials, channel):
+                channels.append(channel)  # noqa: PERF401 - mostly there are none
         if len(channels) > self.session_limits.max_channels:
             raise Disconnect(DisconnectCode.CHANNEL_LIMIT, "server-side subscriptions")
         return channels
@@ -451,52 +459,53 @@ class Node:
 
     async def subscribe(
         self, member: Member, credentials: Credentials, request: SubscribeRequest
-    ) -> tuple[SubscribeResult, SubscriptionGrant | None]:
+    ) -> tuple[str, SubscribeResult, SubscriptionGrant | None]:
         """Subscribe a connection on its own wish.
 
         When this returns, publications follow: the caller queues its reply before it awaits.
 
         Returns:
-            The reply, and what a token or the operator's hook grants in particular.
+            The channel's name, of which there are not to be as many copies as subscribers; the
+            reply; and what a token or the operator's hook grants in particular.
 
         Raises:
             ReplyError: Not allowed, 100 if the broker is away, or 112 where the client wants to
                 resume or nothing.
             Disconnect: 3500 for a token that is another's, or as the hook says.
         """
-        grant = await self._authorize(member, credentials, request)
-        channel = request.channel
+        grant: SubscriptionGrant | None = None
+        if request.token:
+            grant = self._read_grant(member, credentials, request.channel, request.token)
+        channel = policy.check_subscribe(
+            self.channels, credentials, request.channel, token=grant is not None
+        ).name
+        if self.hooks is not None:
+            answer = await self.hooks.on_subscribe(
+                self._caller(member, credentials), channel, bytes(request.data)
+            )
+            if answer.info is not None or answer.data is not None:
+                grant = grant or SubscriptionGrant()
+                grant = replace(
+                    grant, info=answer.info or grant.info, data=answer.data or grant.data
+                )
         grants = {} if grant is None else {channel: grant}
         results = await self.attach(member, credentials, {channel: request}, grants)
-        return results[channel], grant
+        return channel, results[channel], grant
 
-    async def _authorize(
-        self, member: Member, credentials: Credentials, request: SubscribeRequest
-    ) -> SubscriptionGrant | None:
-        grant: SubscriptionGrant | None = None
-        channel = request.channel
-        if request.token:
-            self.channels.resolve(channel)  # a name that cannot be says more than a wrong token
-            try:
-                grant = self.check_subscription_token(
-                    member, credentials, channel, request.token
-                ).grant
-            except TokenExpired:
-                raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
-            except InvalidToken:
-                raise ReplyError(ErrorCode.PERMISSION_DENIED) from None
-            if grant.expires_at <= self.clock():
-                raise ReplyError(ErrorCode.EXPIRED)
-        policy.check_subscribe(self.channels, credentials, channel, token=grant is not None)
-        if self.hooks is None:
-            return grant
-        answer = await self.hooks.on_subscribe(
-            self._caller(member, credentials), channel, bytes(request.data)
-        )
-        if answer.info is None and answer.data is None:
-            return grant
-        grant = grant or SubscriptionGrant()
-        return replace(grant, info=answer.info or grant.info, data=answer.data or grant.data)
+    def _read_grant(
+        self, member: Member, credentials: Credentials, channel: str, token: str
+    ) -> SubscriptionGrant:
+        """Return what the token of a subscribe command grants."""
+        self.channels.resolve(channel)  # a name that cannot be says more than a wrong token
+        try:
+            grant = self.check_subscription_token(member, credentials, channel, token).grant
+        except TokenExpired:
+            raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
+        except InvalidToken:
+            raise ReplyError(ErrorCode.PERMISSION_DENIED) from None
+        if grant.expires_at <= self.clock():
+            raise ReplyError(ErrorCode.EXPIRED)
+        return grant
 
     def check_subscription_token(
         self, member: Member, credentials: Credentials, channel: str, token: str
@@ -550,17 +559,14 @@ class Node:
                 was missed cannot be said in the client's encoding.
         """
         joining: dict[str, Joining] = {}
-        added: list[str] = []
         results: dict[str, SubscribeResult] = {}
         numbers = not server_side and not member.codec.binary
-        plans = {
-            name: self._plan(credentials, request, name, grants.get(name), numbers=numbers)
-            for name, request in requests.items()
-        }
+        plans: dict[str, _Plan] = {}
+        for name, request in requests.items():
+            plans[name] = self._plan(credentials, request, name, grants.get(name), numbers=numbers)
         room = recovery.MAX_BYTES  # for all of them: they are in one answer
         try:
-            await self._prepare(requests, plans, joining)
-            _check_open(member)
+            await self._prepare(member, requests, plans, joining)
             for name, plan in plans.items():
                 if name in joining:
                     result = joining[name].finish(member, plan.told, room)
@@ -568,23 +574,21 @@ class Node:
                 else:
                     self.hub.add(name, member, plan.told)
                     result = _SUBSCRIBED
-                added.append(name)
                 if plan.told.numbered:
                     result = msgspec.structs.replace(result, id=self.hub.number(name))
                 results[name] = result
         except BrokerUnavailable as error:
             raise ReplyError(ErrorCode.INTERNAL) from error
         except (Disconnect, ReplyError):
-            for name in added:
+            for name in results:
                 self._detach(name, member)
             raise
         finally:
             for one in joining.values():
                 one.abandon()
-            # What was asked for in vain, because another failed or the client has gone.
-            for name in requests:
-                if name not in self.hub:
-                    self._give_up(name)
+            if len(results) < len(requests):
+                # What was asked for in vain, because another failed or the client has gone.
+                self._give_up_unused(requests)
         for name, request in requests.items():
             self._enter(member, credentials, plans[name], request, grants.get(name))
         return results
@@ -613,16 +617,22 @@ class Node:
 
     async def _prepare(
         self,
+        member: Member,
         requests: Mapping[str, SubscribeRequest],
         plans: Mapping[str, _Plan],
         joining: dict[str, Joining],
     ) -> None:
         """Subscribe the broker, and read what the subscriptions with a position begin with."""
+        subscribed = self.broker.subscribed
         while True:
             # Awaiting one, another may be given up by its last subscriber: look again.
-            while missing := [name for name in requests if not self.broker.subscribed(name)]:
-                for name in missing:
+            again = False
+            for name in requests:
+                if not subscribed(name):
                     await self.broker.subscribe(name)
+                    again = True
+            if again:
+                continue
             for name, plan in plans.items():
                 if plan.terms is None or (name in joining and joining[name].intact):
                     continue
@@ -631,12 +641,13 @@ class Node:
                 joining[name] = self.streams.join(
                     name, plan.terms, requests[name], plan.options.history_meta_ttl
                 )
-            if joining:
-                await _all([one.read() for one in joining.values() if not one.ready])
-            if all(map(self.broker.subscribed, requests)) and all(
-                one.intact for one in joining.values()
-            ):
-                return
+            if not joining:
+                break
+            await _all([one.read() for one in joining.values() if not one.ready])
+            if all(map(subscribed, requests)) and all(one.intact for one in joining.values()):
+                break
+        if member.closed:
+            raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
 
     def _plan(
         self,
@@ -649,9 +660,15 @@ class Node:
     ) -> _Plan:
         """Say what a subscription is granted."""
         resolved = self.channels.resolve(channel)
-        options = resolved.options.overridden(() if grant is None else grant.override)
-        may_read = policy.may_read_history(self.channels, credentials, resolved, subscribed=True)
-        terms = recovery.agree(options, request, may_read=may_read)
+        options = resolved.options
+        if grant is not None:
+            options = options.overridden(grant.override)
+        terms: Terms | None = None
+        if options.history:
+            may_read = policy.may_read_history(
+                self.channels, credentials, resolved, subscribed=True
+            )
+            terms = recovery.agree(options, request, may_read=may_read)
         told = delivery.agree(options, request, positioned=terms is not None, numbers=numbers)
         return _Plan(resolved, options, terms, told)
 
@@ -917,6 +934,11 @@ class Node:
         if self.hub.remove(channel, member):
             self._give_up(channel)
 
+    def _give_up_unused(self, channels: Iterable[str]) -> None:
+        for channel in channels:
+            if channel not in self.hub:
+                self._give_up(channel)
+
     def _give_up(self, channel: str) -> None:
         self.streams.drop(channel)
         self.broker.unsubscribe(channel)
@@ -930,17 +952,15 @@ class _LastSeen(msgspec.Struct):
 
 def _info(member: Member, credentials: Credentials, chan_info: bytes | None) -> ClientInfo:
     """Say what others see of a connection."""
-    return ClientInfo(
-        user=credentials.user,
-        client=member.client,
-        conn_info=Raw(credentials.info) if credentials.info else ABSENT,
-        chan_info=Raw(chan_info) if chan_info else ABSENT,
-    )
-
-
-def _check_open(member: Member) -> None:
-    if member.closed:
-        raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
+    shown = member.shown
+    if shown is None or member.shown_of is not credentials:
+        shown = member.shown = ClientInfo(
+            user=credentials.user,
+            client=member.client,
+            conn_info=Raw(credentials.info) if credentials.info else ABSENT,
+        )
+        member.shown_of = credentials
+    return msgspec.structs.replace(shown, chan_info=Raw(chan_info)) if chan_info else shown
 
 
 async def _all(works: list[Coroutine[Any, Any, None]]) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
+from msgspec import Struct
+
 
 class Verdict(Enum):
     """What to do with one command."""
@@ -56,34 +58,42 @@ class Rate:
         return Bucket(self) if self.per_second else None
 
 
-class Bucket:
+class Bucket(Struct, gc=False, eq=False):
     """What one sender has sent of late.
 
     A refused command counts as well: who goes on above the pace is first refused, and closed once
     another burst was refused. Who waits is free again.
+
+    There are two for each connection, so that it is no ordinary object: those are larger by what
+    the collector of cycles needs.
+
+    Attributes:
+        rate: The pace.
+        ahead_until: When everything that was sent would have been sent at that.
     """
 
-    __slots__ = ("_ahead_until", "_close_past", "_interval", "_refuse_past")
-
-    def __init__(self, rate: Rate) -> None:
-        self._interval = rate.interval
-        self._refuse_past = rate.refuse_past
-        self._close_past = rate.close_past
-        self._ahead_until = -inf
+    rate: Rate
+    ahead_until: float = -inf
 
     def take(self, now: float) -> Verdict:
         """Count a command, and judge it."""
-        ahead_until = self._ahead_until
+        rate, ahead_until = self.rate, self.ahead_until
         if ahead_until < now:  # noqa: PLR1730 - max() costs as much as all the rest
             ahead_until = now
-        self._ahead_until = ahead_until = ahead_until + self._interval
+        self.ahead_until = ahead_until = ahead_until + rate.interval
         ahead = ahead_until - now
-        if ahead <= self._refuse_past:
+        if ahead <= rate.refuse_past:
             return _GO_ON
-        return Verdict.REFUSE if ahead <= self._close_past else Verdict.CLOSE
+        return Verdict.REFUSE if ahead <= rate.close_past else Verdict.CLOSE
 
 
 UNLIMITED = Rate()
+
+
+class _Shared(Bucket, gc=False, eq=False):
+    """One of several connections, which it counts."""
+
+    connections: int = 0
 
 
 class UserBuckets:
@@ -95,7 +105,7 @@ class UserBuckets:
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
-        self._buckets: dict[str, tuple[Bucket, int]] = {}
+        self._buckets: dict[str, _Shared] = {}
 
     def __len__(self) -> int:
         """How many users there are."""
@@ -110,14 +120,15 @@ class UserBuckets:
         """
         if not user or not self._rate.per_second:
             return None
-        bucket, connections = self._buckets.get(user) or (Bucket(self._rate), 0)
-        self._buckets[user] = bucket, connections + 1
+        bucket = self._buckets.get(user)
+        if bucket is None:
+            bucket = self._buckets[user] = _Shared(self._rate)
+        bucket.connections += 1
         return bucket
 
     def leave(self, user: str) -> None:
         """Count one less, of a user for whom ``enter`` returned a bucket."""
-        bucket, connections = self._buckets[user]
-        if connections == 1:
+        bucket = self._buckets[user]
+        bucket.connections -= 1
+        if not bucket.connections:
             del self._buckets[user]
-        else:
-            self._buckets[user] = bucket, connections - 1

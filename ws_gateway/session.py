@@ -125,12 +125,12 @@ class Session:
             out once, and a pong that nobody waits for is passed over.
 
     Attributes:
+        opened: The time of the handshake.
         round_trip: Seconds that the last ping of the protocol's own took to be answered, None
             before the first.
     """
 
     __slots__ = (
-        "_begun",
         "_closes",
         "_frame_pings",
         "_grants",
@@ -146,6 +146,7 @@ class Session:
         "_token_allowed",
         "channels",
         "credentials",
+        "opened",
         "round_trip",
         "state",
     )
@@ -169,7 +170,7 @@ class Session:
         self.channels: dict[str, SubscriptionKind] = {}
         self.round_trip: float | None = None
         self._limits = limits
-        self._begun = self._seen = now
+        self.opened = self._seen = now
         self._jitter = jitter
         self._token_allowed = token_allowed
         self._guest_allowed = guest_allowed
@@ -206,14 +207,18 @@ class Session:
     def deadline(self) -> float:
         """When :meth:`tick` must be called next."""
         if self.state in _BEFORE:
-            return min(self._begun + self._limits.connect_timeout, self._closes, self._too_old)
-        deadline = min(self._next_ping, self._pong_by, self._closes, self._too_old)
-        return deadline if self._grants is None else min(deadline, self._grants.next_end)
+            deadline = min(self.opened + self._limits.connect_timeout, self._closes)
+        else:
+            deadline = min(self._next_ping, self._pong_by, self._closes)
+            if self._grants is not None:
+                deadline = min(deadline, self._grants.next_end)
+        # Mostly there is no maximum age, and all are asked again and again.
+        return deadline if self._limits.max_age == inf else min(deadline, self._too_old)
 
     @property
     def _too_old(self) -> float:
         """When the maximum age is reached; never later than the limit says."""
-        return self._begun + self._limits.max_age * (1 - _AGE_SPREAD * self._jitter)
+        return self.opened + self._limits.max_age * (1 - _AGE_SPREAD * self._jitter)
 
     # What the client says
 
@@ -278,6 +283,9 @@ class Session:
         # Of these there are the most, and there is little to check.
         if isinstance(request, PublishRequest) and request.channel:
             return request
+        if isinstance(request, SubscribeRequest) and request.channel:
+            self._check_subscribe(request)
+            return request
         return self._check_others(request)
 
     def _check_others(self, request: Request) -> Request:
@@ -294,8 +302,6 @@ class Session:
                 if not self._refreshable or not request.token:
                     raise Disconnect(DisconnectCode.BAD_REQUEST, "refresh")
                 return request
-            case SubscribeRequest(channel=channel) if channel:
-                self._check_subscribe(request)
             case SubRefreshRequest():
                 self._check_sub_refresh(request)
                 return request
@@ -419,7 +425,7 @@ class Session:
         if now >= self._too_old:
             raise Disconnect(DisconnectCode.FORCE_RECONNECT, "maximum age")
         if self.state in _BEFORE:
-            if now < self._begun + self._limits.connect_timeout:
+            if now < self.opened + self._limits.connect_timeout:
                 return None
             if self.credentials is None or self.state is not State.OPENED:
                 raise Disconnect(DisconnectCode.STALE)

@@ -27,6 +27,16 @@ class Timed(Protocol):
         """The time has come; the entry is no longer scheduled."""
 
 
+class _Slot(set[Timed]):
+    """Those who are called together; each notes this very number, and none of its own."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class TimerWheel:
     """Calls entries back, never early and at most one slot late.
 
@@ -38,7 +48,7 @@ class TimerWheel:
     def __init__(self, loop: asyncio.AbstractEventLoop, resolution: float = 0.1) -> None:
         self._loop = loop
         self._resolution = resolution
-        self._slots: dict[int, set[Timed]] = {}
+        self._slots: dict[int, _Slot] = {}
         self._order: list[int] = []  # a heap of the keys of _slots
         self._handle: asyncio.TimerHandle | None = None
         self._armed: int | None = None
@@ -52,14 +62,15 @@ class TimerWheel:
         slot = int(when / self._resolution) + 1
         if entry.slot == slot:
             return
-        self.cancel(entry)
+        if entry.slot is not None:
+            self._slots[entry.slot].discard(entry)
         entries = self._slots.get(slot)
         if entries is None:
-            self._slots[slot] = entries = set()
+            self._slots[slot] = entries = _Slot(slot)
             heapq.heappush(self._order, slot)
             self._arm()
         entries.add(entry)
-        entry.slot = slot
+        entry.slot = entries.number
 
     def cancel(self, entry: Timed) -> None:
         """Forget an entry, if it waits."""

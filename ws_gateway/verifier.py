@@ -23,9 +23,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from ws_gateway.claims import read_channels, read_date, read_info, read_text
 from ws_gateway.credentials import Credentials
@@ -87,13 +88,11 @@ class _Trust:
     keys: JWKSCache
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(Struct, frozen=True, gc=False):
     """A judgement that is still good while the key is published and ``exp`` has not passed."""
 
     credentials: Credentials
     key: SigningKey
-    keys: JWKSCache
 
 
 class Verifier:
@@ -232,7 +231,7 @@ class Verifier:
             credentials = verified.credentials
             if (
                 self._now() < credentials.expires_at + self._leeway_seconds
-                and verified.keys.cached(verified.key.kid) is verified.key
+                and self._trusted[credentials.issuer].keys.cached(credentials.kid) is verified.key
             ):
                 self._check_revoked(credentials)
                 return credentials
@@ -242,11 +241,11 @@ class Verifier:
         if self._hmac is not None and not self._is_issuers(parsed.header):
             return self._hmac.verify(parsed)
         trust, kid = self._find_issuer(parsed)
-        key = await trust.keys.find(kid)
+        key = trust.keys.cached(kid) or await trust.keys.find(kid)
         if key is None:
             raise InvalidToken("unknown_kid")
         credentials = self._judge(parsed, key, trust.issuer)
-        self._remember(digest, _Verified(credentials, key, trust.keys))
+        self._remember(digest, _Verified(credentials, key))
         # The last thing: between this and the caller nothing can be revoked.
         self._check_revoked(credentials)
         return credentials
@@ -302,10 +301,15 @@ class Verifier:
         # tokens of one issuer live equally long.
         expired = self._now() - self._leeway_seconds
         # Some for each that comes: thousands at once would keep everybody else waiting.
-        for oldest, known in list(islice(self._verified.items(), _FORGOTTEN_AT_ONCE)):
-            full = len(self._verified) >= self._cache_size
+        forgotten: list[bytes] = []
+        for oldest, known in self._verified.items():
+            full = len(self._verified) - len(forgotten) >= self._cache_size
             if not full and known.credentials.expires_at > expired:
                 break
+            forgotten.append(oldest)
+            if len(forgotten) == _FORGOTTEN_AT_ONCE:
+                break
+        for oldest in forgotten:
             del self._verified[oldest]
         self._verified[digest] = verified
 
@@ -375,7 +379,9 @@ def _has_audience(value: object, audience: str) -> bool:
     """Tell whether we are meant; one name may stand alone (RFC 7519 section 4.1.3)."""
     if isinstance(value, str):
         return value == audience
-    return isinstance(value, list) and all(isinstance(v, str) for v in value) and audience in value
+    if not isinstance(value, list) or audience not in value:
+        return False
+    return len(value) == 1 or all(isinstance(one, str) for one in value)
 
 
 def _scopes(claims: Mapping[str, Any], *, required: bool) -> frozenset[str]:

@@ -273,14 +273,13 @@ class Writer:
 
     takes_as_is: ClassVar[bool] = True
 
-    __slots__ = ("_flusher", "_write_limits", "max_bytes", "pending", "stalled_since", "transport")
+    __slots__ = ("_flusher", "max_bytes", "pending", "stalled_since", "transport")
 
     def __init__(self, transport: Transport, flusher: Flusher, limits: WriteLimits) -> None:
         self.transport = transport
         self.stalled_since: float | None = None
         self.max_bytes = limits.max_queue_bytes
         self._flusher = flusher
-        self._write_limits = limits
         self.pending: bytes | list[bytes] | None = None
 
     def send(self, frame: bytes) -> None:

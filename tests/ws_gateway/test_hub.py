@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from msgspec import Raw
 from typing_extensions import override
 
-from ws_gateway.delivery import Delivery
+from ws_gateway.delivery import BY_NAME, Delivery
 from ws_gateway.exceptions import Disconnect
 from ws_gateway.frames import split
 from ws_gateway.hub import Hub
@@ -308,18 +308,19 @@ class TestMembership:
         assert (hub.subscriptions, len(hub)) == (0, 0)
 
     @given(
-        st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(0, 3)), max_size=60)
+        st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(0, 7)), max_size=60)
     )
     def test_it_is_a_set_of_pairs(self, steps: list[tuple[bool, str, int]]) -> None:
         """Against a model; and nothing is kept of what was removed."""
         hub = Hub()
         codecs = [CountingCodec(), CountingCodec()]
-        subscribers = [RecordingSubscriber(codecs[number % 2]) for number in range(4)]
+        subscribers = [RecordingSubscriber(codecs[number % 2]) for number in range(8)]
+        told = (BY_NAME, NUMBERED, Delivery(delta=True), Delivery(delta=True, based=True))
         model: set[tuple[str, int]] = set()
 
         for add, channel, number in steps:
             if add:
-                hub.add(channel, subscribers[number])
+                hub.add(channel, subscribers[number], told[number // 2])
                 model.add((channel, number))
             elif (channel, number) in model:
                 model.remove((channel, number))
@@ -330,6 +331,7 @@ class TestMembership:
             for name in "abc":
                 members = [number for channel, number in model if channel == name]
                 assert (name in hub) is bool(members)
+                assert hub.count(name) == len(hub.subscribers(name)) == len(members)
                 assert hub.broadcast(name, PUBLICATION) == len(members)
         for channel, number in model:
             hub.remove(channel, subscribers[number])

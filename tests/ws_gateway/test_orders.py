@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from tests.ws_gateway.commands import publish, subscribe
 from tests.ws_gateway.conftest import WALL_TIME, Gateway, Peer, raw, settle
 from ws_gateway.control.messages import (
     DescribeNode,
@@ -456,6 +457,20 @@ class TestRefresh:
         assert peer.connection.session.closes == before
         assert peer.connection.credentials is not None
         assert peer.connection.credentials.info == b'{"name":"Eve"}'
+
+    async def test_what_others_see_changes_with_it(
+        self, gateway: Gateway, orders: Orders, alice: Credentials
+    ) -> None:
+        """From the next publication on, although most that is shown was written before."""
+        peer = await gateway.connect(alice)
+        await peer.ask(subscribe("news"))
+        before, _ = await peer.ask(publish("news", 1))
+
+        await orders.perform(Refresh(target=ALICE, info=b'{"name":"Eve"}'))
+        after, _ = await peer.ask(publish("news", 1))
+
+        names = [one["push"]["pub"]["info"]["conn_info"]["name"] for one in (before, after)]
+        assert names == ["Alice", "Eve"]
 
 
 class TestLooking:

@@ -33,7 +33,8 @@ class Channel:
         key: Its name in Redis.
         name: Its name here.
         held: A subscribe() has succeeded, and no unsubscribe() came since.
-        waiters: The subscribe() calls that wait for it.
+        waiters: The subscribe() calls that wait for it; None while none does: an empty set is
+            larger than all the rest.
         sent: The last command about it on this connection was SUBSCRIBE.
         unconfirmed: Commands about it that Redis has not confirmed.
         live: Its messages are delivered.
@@ -46,7 +47,7 @@ class Channel:
         self.key = key
         self.name = name
         self.held = False
-        self.waiters: set[asyncio.Future[None]] = set()
+        self.waiters: set[asyncio.Future[None]] | None = None
         self.sent = False
         self.unconfirmed = 0
         self.live = False
@@ -114,7 +115,7 @@ class Subscriber:
         self._deaf_seconds = self.deaf_seconds
         self._deaf_since = None
         for channel in self._channels.values():
-            for waiter in channel.waiters:
+            for waiter in channel.waiters or ():
                 if not waiter.done():
                     waiter.set_exception(BrokerUnavailable("stopped"))
         self._patience.close()
@@ -155,13 +156,16 @@ class Subscriber:
             return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
+        if channel.waiters is None:
+            channel.waiters = set()
         channel.waiters.add(future)
         self._patience.watch(future, loop)
         self._mark(channel)
         try:
             await future
         finally:
-            channel.waiters.discard(future)
+            if channel.waiters is not None:
+                channel.waiters.discard(future)
             if not channel.wanted:
                 self._mark(channel)
 
@@ -171,10 +175,10 @@ class Subscriber:
         if channel is None:
             return
         channel.held = channel.live = channel.deaf = False
-        for waiter in channel.waiters:
+        for waiter in channel.waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
-        channel.waiters.clear()
+        channel.waiters = None
         self._mark(channel)
 
     # What the link says
@@ -279,11 +283,11 @@ class Subscriber:
             self._forget_unless_wanted(channel)
             return
         channel.live = True
-        for waiter in channel.waiters:
+        for waiter in channel.waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
                 channel.held = True
-        channel.waiters.clear()
+        channel.waiters = None
         if not channel.held:  # they all went away in this very tick
             channel.live = False
             self._mark(channel)

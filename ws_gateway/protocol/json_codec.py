@@ -46,7 +46,7 @@ class JSONCodec:
         try:
             if b"\n" not in message:
                 return [_decode(message)]
-            return [_decode(line) for line in message.removesuffix(b"\n").split(b"\n")]
+            return list(map(_decode, message.removesuffix(b"\n").split(b"\n")))
         except _UNREADABLE:
             pass
         try:
@@ -61,12 +61,17 @@ class JSONCodec:
             Disconnect: 3506 for a publication that cannot be said in JSON. Protobuf clients may
                 publish such into channels whose namespace lets them.
         """
-        push = reply.push
-        if push is None:
+        push, subscribed, connected = reply.push, reply.subscribe, reply.connect
+        if push is not None:
+            if push.pub is not None:
+                _check(push.pub.data)
+        elif (
+            (subscribed is not None and subscribed.publications)
+            or (connected is not None and connected.subs)
+            or reply.history is not None
+        ):
             for publication in _publications(reply):
                 _check(publication.data)
-        elif push.pub is not None:
-            _check(push.pub.data)
         return frame(TEXT, _encode(reply))
 
     def acknowledge(self, command_id: int) -> bytes:

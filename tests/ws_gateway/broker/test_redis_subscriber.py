@@ -104,7 +104,7 @@ async def obey(caller: Caller, count: int = 1) -> list[list[bytes]]:
 
 def cancel_one(process: Process) -> None:
     """Let one who waits for the channel "news" go, in this very tick."""
-    next(iter(process.subscriber._channels[b"p:news"].waiters)).cancel()
+    next(iter(process.subscriber._channels[b"p:news"].waiters or ())).cancel()
 
 
 async def results(*wishes: asyncio.Future[list[None]]) -> set[type]:
