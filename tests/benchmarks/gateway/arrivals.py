@@ -25,7 +25,7 @@ class Arrivals:
     generator: list[float] = field(default_factory=list)
 
 
-def arrivals(world: World, kind: Kind, *, count: int, repeat: int) -> Arrivals:
+def arrivals(world: World, kind: Kind, *, count: int, repeat: int, awake: bool = True) -> Arrivals:
     """Measure the arrival of connections, with tokens that are new and then with the same again.
 
     Args:
@@ -33,6 +33,8 @@ def arrivals(world: World, kind: Kind, *, count: int, repeat: int) -> Arrivals:
         kind: Of server; where it wants no tokens, the two differ by chance only.
         count: Connections of each run.
         repeat: How many runs.
+        awake: Whether the clients' process does not sleep while answers are on their way; see
+            `Room`.
     """
     found = Arrivals()
     with ExitStack() as stack:
@@ -43,7 +45,7 @@ def arrivals(world: World, kind: Kind, *, count: int, repeat: int) -> Arrivals:
             for costs in (found.new, found.seen):
                 crowd.bring(tokens)
                 before = server.cpu
-                opened = crowd.come(count)
+                opened = crowd.come(count, awake=awake)
                 if number:  # the first has warmed things up
                     costs.append((server.cpu - before) / count)
                     found.generator.append(opened.cpu / opened.seconds)

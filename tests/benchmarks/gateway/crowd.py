@@ -36,9 +36,9 @@ class Crowd:
         """Choose the tokens of those who come next; nobody may be there."""
         self.generator.group(GROUP, self.server.ports[0], self.server.receives, tokens)
 
-    def come(self, count: int, *, inflight: int = INFLIGHT) -> Opened:
+    def come(self, count: int, *, inflight: int = INFLIGHT, awake: bool = False) -> Opened:
         """Open sockets; all must be served."""
-        opened = self.generator.open(GROUP, count, inflight=inflight)
+        opened = self.generator.open(GROUP, count, inflight=inflight, awake=awake)
         assert opened.opened == count, f"{self.server.name}: {opened}"
         return opened
 

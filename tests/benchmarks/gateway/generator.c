@@ -4,14 +4,15 @@
  *
  *   group N PORT TOKENS BINARY TIMES HEAD HELLO READY REFUSED PING PONG REPLY
  *                                       see struct group
- *   open N COUNT INFLIGHT               more sockets, so many handshakes at the same time
+ *   open N COUNT INFLIGHT AWAKE         more sockets, so many handshakes at the same time. Awake: it
+ *                                       looks for answers without sleeping, so that the server never
+ *                                       has to wake it.
  *   publish N FIRST SENDERS ROUNDS BATCH INTERVAL_US EXPECT GATED AWAKE MESSAGE
  *                                       each round one sender sends BATCH messages in one write;
  *                                       EXPECT deliveries of each message. Gated: a round waits for
  *                                       the deliveries of the one before; else it is sent when it
- *                                       is due, and its time counts from then. Awake: it looks for
- *                                       what comes without sleeping until a gated round is over, so
- *                                       that the sender never has to wake it.
+ *                                       is due, and its time counts from then. Awake: as above, until
+ *                                       a gated round is over.
  *   churn N PER_SECOND SECONDS          closes the oldest sockets and opens as many
  *   rest MILLISECONDS                   answers pings
  *   close N                             closes all
@@ -101,7 +102,7 @@ static void command_group(void) {
 static void command_open(void) {
     int id = (int)number();
     struct group *group = &groups[id];
-    int wanted = (int)number(), inflight = (int)number(), begun = 0;
+    int wanted = (int)number(), inflight = (int)number(), awake = (int)number(), begun = 0;
     int before = group->opened + group->failed + group->lost, done = 0, last = 0;
     int failed = group->failed + group->lost;
     double cpu = cpu_seconds();
@@ -111,7 +112,7 @@ static void command_open(void) {
             client_open(id);
             begun++;
         }
-        sockets_serve(now_us() + 100000);
+        sockets_serve(awake ? now_us() : now_us() + 100000);
         done = group->opened + group->failed + group->lost - before;
         if (done != last) progress = now_us();
         last = done;

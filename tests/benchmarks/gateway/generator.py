@@ -132,9 +132,18 @@ class Generator:
             *map(_hex, parts + more),
         )
 
-    def open(self, number: int, count: int, *, inflight: int = INFLIGHT) -> Opened:
-        """Open more sockets of a group."""
-        return Opened(**self.ask("open", number, count, inflight))
+    def open(
+        self, number: int, count: int, *, inflight: int = INFLIGHT, awake: bool = False
+    ) -> Opened:
+        """Open more sockets of a group.
+
+        Args:
+            number: The group.
+            count: How many.
+            inflight: How many at the same time.
+            awake: Whether the generator never sleeps meanwhile.
+        """
+        return Opened(**self.ask("open", number, count, inflight, int(awake)))
 
     def publish(
         self,

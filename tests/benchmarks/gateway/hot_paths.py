@@ -151,5 +151,5 @@ def _come(world: World, file: Path, renew: Callable[[Crowd, int], None]) -> floa
         renew(crowd, came)
         with _sampled(server.pids, file):
             before = server.cpu
-            crowd.come(came)
+            crowd.come(came, awake=True)
             return (server.cpu - before) / came
