@@ -75,6 +75,7 @@ _CLOSED_BY_CLIENT = 3000  # the protocol's number for it, which is never sent
 _OWN_CODES = frozenset(map(int, DisconnectCode))
 _KEPT_MESSAGE_BYTES = 64  # what a waiting message costs beside its payload, which may be empty
 _TURN_SECONDS = 0.005  # hundreds of usual commands; two or three of the longest answers
+_JITTERS = tuple(step / 256 for step in range(256))  # numbers of one's own are 24 bytes each
 _GO_ON = Verdict.GO_ON
 _MAX_TTL = 365 * 86_400
 _FRAME_PING = frame(PING, b"")
@@ -117,8 +118,6 @@ class Connection(Writer):
         "_inbox_bytes",
         "_orders",
         "_task",
-        "_turn",
-        "_turn_ends",
         "_user_bucket",
         "address",
         "client",
@@ -159,7 +158,7 @@ class Connection(Writer):
         self.session = Session(
             node.session_limits,
             now=now,
-            jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            jitter=_JITTERS[int(random.random() * len(_JITTERS))],  # noqa: S311 - guards nothing
             credentials=credentials,
             lifetime=credentials.expires_at - node.clock() if credentials else 0,
             token_allowed=token_allowed,
@@ -175,8 +174,6 @@ class Connection(Writer):
         self._authenticated = authenticated
         self.emulated = emulated
         self._task: Run | None = None
-        self._turn = -1
-        self._turn_ends = 0.0
         self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
         self._orders: deque[tuple[_Work, asyncio.Future[None]]] | None = None
@@ -412,7 +409,7 @@ class Connection(Writer):
         except Disconnect as end:
             self.end(end)
             return
-        if len(commands) == 1 and self._turn != self.node.flusher.turns:
+        if len(commands) == 1 and self.node.flusher.turn_of is not self:
             # The first of this turn, and most often all there is.
             self._begin_turn()
             self._start(self._guarded(self._perform(commands[0])))
@@ -475,11 +472,11 @@ class Connection(Writer):
             self.disconnect(DisconnectCode.INTERNAL, incident)
 
     async def _perform_all(self, commands: list[Command]) -> None:
-        loop = self.node.loop
-        if self._turn != self.node.flusher.turns:
-            self._begin_turn()
+        loop, flusher = self.node.loop, self.node.flusher
         for command in commands:
-            if loop.time() >= self._turn_ends:
+            if flusher.turn_of is not self:
+                self._begin_turn()
+            elif loop.time() >= flusher.turn_ends:
                 await asyncio.sleep(0)
                 self._begin_turn()
             await self._perform(command)
@@ -487,9 +484,13 @@ class Connection(Writer):
                 return
 
     def _begin_turn(self) -> None:
-        """Note that what this client has asked for in this turn of the loop begins now."""
-        self._turn = self.node.flusher.turns
-        self._turn_ends = self.node.loop.time() + _TURN_SECONDS
+        """Note that what this client has asked for in this turn of the loop begins now.
+
+        Whoever speaks in between ends that, and has let others have their turn by then.
+        """
+        flusher = self.node.flusher
+        flusher.turn_of = self
+        flusher.turn_ends = self.node.loop.time() + _TURN_SECONDS
 
     async def _perform(self, command: Command) -> None:
         session, now = self.session, self.node.loop.time()
