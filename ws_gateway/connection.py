@@ -84,6 +84,23 @@ _NO_WISH = SubscribeRequest()
 _Work = Callable[[], Coroutine[Any, Any, None]]
 
 
+class _Waiting:
+    """What is to be done when a command is through.
+
+    Attributes:
+        orders: To be carried out before anything else, and what is told when they are.
+        messages: What the client has sent meanwhile.
+        bytes: What those take.
+    """
+
+    __slots__ = ("bytes", "messages", "orders")
+
+    def __init__(self) -> None:
+        self.orders: deque[tuple[_Work, asyncio.Future[None]]] = deque()
+        self.messages: deque[bytes] = deque()
+        self.bytes = 0
+
+
 class Connection(Writer):
     """One client's connection, from the accepted handshake to its end.
 
@@ -114,11 +131,9 @@ class Connection(Writer):
         "_attached",
         "_authenticated",
         "_bucket",
-        "_inbox",
-        "_inbox_bytes",
-        "_orders",
         "_task",
         "_user_bucket",
+        "_waiting",
         "address",
         "client",
         "closed",
@@ -174,9 +189,7 @@ class Connection(Writer):
         self._authenticated = authenticated
         self.emulated = emulated
         self._task: Run | None = None
-        self._inbox: deque[bytes] | None = None
-        self._inbox_bytes = 0
-        self._orders: deque[tuple[_Work, asyncio.Future[None]]] | None = None
+        self._waiting: _Waiting | None = None
         node.join(self)
         node.timers.schedule(self, self.session.deadline)
 
@@ -357,11 +370,9 @@ class Connection(Writer):
         self._release()
         if self._task is not None:
             self._task.cancel()
-        self._inbox = None
-        if self._orders is not None:
-            for _, done in self._orders:
-                _set(done)
-            self._orders = None
+        waiting, self._waiting = self._waiting, None
+        for _, done in waiting.orders if waiting is not None else ():
+            _set(done)
         session = self.session
         self.node.leave(self, session.channels)
         session.channels.clear()
@@ -396,11 +407,12 @@ class Connection(Writer):
     # Commands
 
     def _keep(self, payload: bytes) -> None:
-        if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append(payload)
-        self._inbox_bytes += len(payload) + _KEPT_MESSAGE_BYTES
-        if self._inbox_bytes > self.node.max_message_bytes:
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = _Waiting()
+        waiting.messages.append(payload)
+        waiting.bytes += len(payload) + _KEPT_MESSAGE_BYTES
+        if waiting.bytes > self.node.max_message_bytes:
             self.transport.pause_reading()
 
     def _process(self, payload: bytes) -> None:
@@ -421,17 +433,18 @@ class Connection(Writer):
 
     def _performed(self) -> None:
         self._task = None
-        while not self.busy and not self.closed:
-            if self._orders:
+        while not self.busy and (waiting := self._waiting) is not None:
+            if waiting.orders:
                 # Before what the client has sent: it may go on to send for ever.
-                self._start(self._carry_out(*self._orders.popleft()))
-            elif self._inbox:
-                payload = self._inbox.popleft()
-                self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
+                self._start(self._carry_out(*waiting.orders.popleft()))
+            elif waiting.messages:
+                payload = waiting.messages.popleft()
+                waiting.bytes -= len(payload) + _KEPT_MESSAGE_BYTES
                 self._process(payload)
             else:
-                break
-        if self._inbox_bytes <= self.node.max_message_bytes and not self.closed:
+                self._waiting = None
+        waits = 0 if self._waiting is None else self._waiting.bytes
+        if waits <= self.node.max_message_bytes and not self.closed:
             self.transport.resume_reading()
 
     @property
@@ -449,8 +462,9 @@ class Connection(Writer):
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.busy:
-            self._orders = self._orders or deque()
-            self._orders.append((work, done))
+            if self._waiting is None:
+                self._waiting = _Waiting()
+            self._waiting.orders.append((work, done))
         else:
             self._start(self._carry_out(work, done))
         await done
