@@ -158,17 +158,24 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             return
         self._unset_keepalive_if_required()
         self._overhead += len(data)
+        rest: bytes | None = None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade() and not self._refused:
-                self._upgrade(data[upgrade.args[0] :])
-            return
+            rest = data[upgrade.args[0] :]
         except httptools.HttpParserError:
             if not self._refused:
                 self._refuse(400, "Invalid HTTP request")
             return
-        if self._overhead > MAX_HEAD_BYTES:
+        # Here, as what fails in a handshake does not fail because of the parser's word.
+        if rest is not None:
+            if self._refused:
+                return
+            if self._should_upgrade():
+                self._upgrade(rest)
+            elif rest:
+                self.data_received(rest)  # what an upgrade is not granted to goes on in HTTP
+        elif self._overhead > MAX_HEAD_BYTES:
             self._refuse(431, "Request head too large")
 
     @override
