@@ -156,7 +156,6 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        self._unset_keepalive_if_required()
         self._overhead += len(data)
         rest: bytes | None = None
         try:
@@ -181,12 +180,18 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # uvicorn does this for whatever comes, and nothing would end a connection on which a blank
+        # line came, or the body of a request that was answered without it.
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         self.scope["extensions"] = {CUT: self.transport.abort}  # type: ignore[dict-item]  # as any server may
         self._deadlines.start(self)
 
     @override
     def on_headers_complete(self) -> None:
         self._overhead = 0
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()  # it began before the last answer was complete
         size, hosts = len(self.url), 0
         for name, value in self.headers:
             size += len(name) + len(value) + 4

@@ -174,7 +174,7 @@ class Application:
         receive: Callable[[], Awaitable[dict[str, Any]]],
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
-        size, more = 0, True
+        size, more = 0, scope["path"] != "/hasty"
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.ws_gateway.raw_server import HOST, on_uvloop, serving
+from tests.ws_gateway.raw_server import HOST, PATIENCE, on_uvloop, serving, until
 
 
 class TestOrdinaryRequests:
@@ -23,6 +23,46 @@ class TestOrdinaryRequests:
                 body = await client.reader.readexactly(int(headers["content-length"]))
 
                 assert (status, body) == (200, f"/{number} 0".encode())
+
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            pytest.param((f"GET /a HTTP/1.1\r\n{HOST}\r\n\r\n", "\r\n"), id="blank line"),
+            pytest.param(
+                (f"POST /hasty HTTP/1.1\r\n{HOST}\r\nContent-Length: 1\r\n\r\n", "a"),
+                id="body behind its answer",
+            ),
+        ],
+    )
+    @on_uvloop
+    async def test_only_a_request_keeps_it_alive(self, pieces: tuple[str, str]) -> None:
+        """Whatever else a client sends, it is not waited for longer than for a silent one."""
+        async with serving() as running:
+            running.config.timeout_keep_alive = 1
+            asked, more = pieces
+            client = await running.ask(asked)
+            assert (await client.response())[0] == 200
+            client.send(more)
+
+            await client.hung_up()
+
+    @on_uvloop
+    async def test_request_that_began_before_an_answer_is_not_cut(self) -> None:
+        """Its connection is not idle, although the time for that began with the answer."""
+        async with serving() as running:
+            running.config.timeout_keep_alive = int(PATIENCE)
+            head = f"GET /a HTTP/1.1\r\n{HOST}\r\n\r\n"
+            client = await running.ask(head, "GET /held")
+            assert (await client.response())[0] == 200
+            await client.reader.readexactly(len("/a 0"))
+            (protocol,) = running.protocols
+            await until(lambda: protocol.timeout_keep_alive_task is not None)
+            client.send(f" HTTP/1.1\r\n{HOST}\r\n\r\n")
+            await until(lambda: len(running.app.scopes) == 2)
+
+            assert protocol.timeout_keep_alive_task is None
+            running.app.proceed.set()
+            assert (await client.response())[0] == 200
 
     @on_uvloop
     async def test_pipelined_requests_are_answered_in_order(self) -> None:
