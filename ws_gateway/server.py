@@ -21,6 +21,7 @@ from typing import Any
 
 import httptools
 from typing_extensions import override
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
@@ -117,6 +118,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._overhead = 0  # bytes since the last piece of a body, or the end of a request
         self._refused = False
         self._upgrades = False
+        self._running: RequestResponseCycle | None = None  # uvicorn keeps only the last that came
         server_state.__dict__["drawbridge_blank"] = {
             name: value
             for name, value in self.__dict__.items()
@@ -140,7 +142,18 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._unread.stop(self)
         self._lingering.stop(self)
         self.pipeline.clear()  # nobody is there to be answered
+        self._tell_gone()
         super().connection_lost(exc)
+
+    def _tell_gone(self) -> None:
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     @override
     def pause_writing(self) -> None:
@@ -250,12 +263,10 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         logger.info(
             "request refused", extra={"status": status, "address": self.client and self.client[0]}
         )
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        running = self._running
+        if running is None or running.response_complete or not running.response_started:
             self.transport.write(_response(status, text))
-        if cycle is not None:  # what the application has to say comes too late
-            cycle.disconnected = True
-            cycle.message_event.set()
+        self._tell_gone()  # what the application has to say comes too late
         # Closing with unread data would reset the connection, and lose the answer.
         self._lingering.start(self)
         self.flow.resume_reading()

@@ -132,7 +132,7 @@ class Application:
         self.running.set()
         if scope["path"] == "/held":
             await self.proceed.wait()
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] != "/waits":
             await self._echo_size(scope, receive, send)
             return
         match scope["path"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
@@ -107,3 +108,36 @@ class TestOrdinaryRequests:
             for body in (b"/a 0", b"/b 0"):
                 assert (await client.response())[0] == 200
                 assert await client.reader.readexactly(len(body)) == body
+
+    @on_uvloop
+    async def test_application_is_told_that_a_client_with_more_to_ask_has_left(self) -> None:
+        """It is the first request that runs, and not the one that came last."""
+        async with serving() as running:
+            client = await running.ask(
+                *(f"GET {path} HTTP/1.1\r\n{HOST}\r\n\r\n" for path in ("/waits", "/b"))
+            )
+            await running.app.running.wait()
+            client.hang_up()
+
+            await until(lambda: bool(running.app.gone))
+            assert running.app.gone == [{"type": "http.disconnect"}]
+
+    def test_fault_behind_pipelined_requests_is_not_the_applications(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """What that has to say comes too late."""
+
+        @on_uvloop
+        async def run() -> None:
+            async with serving() as running:
+                good = (f"GET {path} HTTP/1.1\r\n{HOST}\r\n\r\n" for path in ("/held", "/b"))
+                client = await running.ask(*good, "x\r\n\r\n")
+                await client.hung_up()
+                running.app.proceed.set()
+                await until(lambda: not running.state.tasks)
+
+                assert [scope["path"] for scope in running.app.scopes] == ["/held"]
+
+        run()
+
+        assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
