@@ -75,12 +75,30 @@ _CLOSED_BY_CLIENT = 3000  # the protocol's number for it, which is never sent
 _OWN_CODES = frozenset(map(int, DisconnectCode))
 _KEPT_MESSAGE_BYTES = 64  # what a waiting message costs beside its payload, which may be empty
 _TURN_SECONDS = 0.005  # hundreds of usual commands; two or three of the longest answers
+_JITTERS = tuple(step / 256 for step in range(256))  # numbers of one's own are 24 bytes each
 _GO_ON = Verdict.GO_ON
 _MAX_TTL = 365 * 86_400
 _FRAME_PING = frame(PING, b"")
 _NO_WISH = SubscribeRequest()
 
 _Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class _Waiting:
+    """What is to be done when a command is through.
+
+    Attributes:
+        orders: To be carried out before anything else, and what is told when they are.
+        messages: What the client has sent meanwhile.
+        bytes: What those take.
+    """
+
+    __slots__ = ("bytes", "messages", "orders")
+
+    def __init__(self) -> None:
+        self.orders: deque[tuple[_Work, asyncio.Future[None]]] = deque()
+        self.messages: deque[bytes] = deque()
+        self.bytes = 0
 
 
 class Connection(Writer):
@@ -113,13 +131,9 @@ class Connection(Writer):
         "_attached",
         "_authenticated",
         "_bucket",
-        "_inbox",
-        "_inbox_bytes",
-        "_orders",
         "_task",
-        "_turn",
-        "_turn_ends",
         "_user_bucket",
+        "_waiting",
         "address",
         "client",
         "closed",
@@ -159,7 +173,7 @@ class Connection(Writer):
         self.session = Session(
             node.session_limits,
             now=now,
-            jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            jitter=_JITTERS[int(random.random() * len(_JITTERS))],  # noqa: S311 - guards nothing
             credentials=credentials,
             lifetime=credentials.expires_at - node.clock() if credentials else 0,
             token_allowed=token_allowed,
@@ -175,11 +189,7 @@ class Connection(Writer):
         self._authenticated = authenticated
         self.emulated = emulated
         self._task: Run | None = None
-        self._turn = -1
-        self._turn_ends = 0.0
-        self._inbox: deque[bytes] | None = None
-        self._inbox_bytes = 0
-        self._orders: deque[tuple[_Work, asyncio.Future[None]]] | None = None
+        self._waiting: _Waiting | None = None
         node.join(self)
         node.timers.schedule(self, self.session.deadline)
 
@@ -360,11 +370,9 @@ class Connection(Writer):
         self._release()
         if self._task is not None:
             self._task.cancel()
-        self._inbox = None
-        if self._orders is not None:
-            for _, done in self._orders:
-                _set(done)
-            self._orders = None
+        waiting, self._waiting = self._waiting, None
+        for _, done in waiting.orders if waiting is not None else ():
+            _set(done)
         session = self.session
         self.node.leave(self, session.channels)
         session.channels.clear()
@@ -399,11 +407,12 @@ class Connection(Writer):
     # Commands
 
     def _keep(self, payload: bytes) -> None:
-        if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append(payload)
-        self._inbox_bytes += len(payload) + _KEPT_MESSAGE_BYTES
-        if self._inbox_bytes > self.node.max_message_bytes:
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = _Waiting()
+        waiting.messages.append(payload)
+        waiting.bytes += len(payload) + _KEPT_MESSAGE_BYTES
+        if waiting.bytes > self.node.max_message_bytes:
             self.transport.pause_reading()
 
     def _process(self, payload: bytes) -> None:
@@ -412,7 +421,7 @@ class Connection(Writer):
         except Disconnect as end:
             self.end(end)
             return
-        if len(commands) == 1 and self._turn != self.node.flusher.turns:
+        if len(commands) == 1 and self.node.flusher.turn_of is not self:
             # The first of this turn, and most often all there is.
             self._begin_turn()
             self._start(self._guarded(self._perform(commands[0])))
@@ -424,17 +433,18 @@ class Connection(Writer):
 
     def _performed(self) -> None:
         self._task = None
-        while not self.busy and not self.closed:
-            if self._orders:
+        while not self.busy and (waiting := self._waiting) is not None:
+            if waiting.orders:
                 # Before what the client has sent: it may go on to send for ever.
-                self._start(self._carry_out(*self._orders.popleft()))
-            elif self._inbox:
-                payload = self._inbox.popleft()
-                self._inbox_bytes -= len(payload) + _KEPT_MESSAGE_BYTES
+                self._start(self._carry_out(*waiting.orders.popleft()))
+            elif waiting.messages:
+                payload = waiting.messages.popleft()
+                waiting.bytes -= len(payload) + _KEPT_MESSAGE_BYTES
                 self._process(payload)
             else:
-                break
-        if self._inbox_bytes <= self.node.max_message_bytes and not self.closed:
+                self._waiting = None
+        waits = 0 if self._waiting is None else self._waiting.bytes
+        if waits <= self.node.max_message_bytes and not self.closed:
             self.transport.resume_reading()
 
     @property
@@ -452,8 +462,9 @@ class Connection(Writer):
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self.busy:
-            self._orders = self._orders or deque()
-            self._orders.append((work, done))
+            if self._waiting is None:
+                self._waiting = _Waiting()
+            self._waiting.orders.append((work, done))
         else:
             self._start(self._carry_out(work, done))
         await done
@@ -475,11 +486,11 @@ class Connection(Writer):
             self.disconnect(DisconnectCode.INTERNAL, incident)
 
     async def _perform_all(self, commands: list[Command]) -> None:
-        loop = self.node.loop
-        if self._turn != self.node.flusher.turns:
-            self._begin_turn()
+        loop, flusher = self.node.loop, self.node.flusher
         for command in commands:
-            if loop.time() >= self._turn_ends:
+            if flusher.turn_of is not self:
+                self._begin_turn()
+            elif loop.time() >= flusher.turn_ends:
                 await asyncio.sleep(0)
                 self._begin_turn()
             await self._perform(command)
@@ -487,9 +498,13 @@ class Connection(Writer):
                 return
 
     def _begin_turn(self) -> None:
-        """Note that what this client has asked for in this turn of the loop begins now."""
-        self._turn = self.node.flusher.turns
-        self._turn_ends = self.node.loop.time() + _TURN_SECONDS
+        """Note that what this client has asked for in this turn of the loop begins now.
+
+        Whoever speaks in between ends that, and has let others have their turn by then.
+        """
+        flusher = self.node.flusher
+        flusher.turn_of = self
+        flusher.turn_ends = self.node.loop.time() + _TURN_SECONDS
 
     async def _perform(self, command: Command) -> None:
         session, now = self.session, self.node.loop.time()

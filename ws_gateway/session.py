@@ -106,6 +106,10 @@ class SessionLimits:
     max_age: float = inf
 
 
+# What a session is told at its beginning, in one number: there are as many as connections.
+_TOKEN_ALLOWED, _GUEST_ALLOWED, _PINGS_SEEN = 1, 2, 4
+
+
 class Session:
     """One connection's state.
 
@@ -134,16 +138,14 @@ class Session:
         "_closes",
         "_frame_pings",
         "_grants",
-        "_guest_allowed",
         "_jitter",
         "_limits",
         "_next_ping",
-        "_pings_seen",
         "_pong_by",
         "_refreshable",
         "_repeats",
         "_seen",
-        "_token_allowed",
+        "_traits",
         "channels",
         "credentials",
         "opened",
@@ -172,10 +174,12 @@ class Session:
         self._limits = limits
         self.opened = self._seen = now
         self._jitter = jitter
-        self._token_allowed = token_allowed
-        self._guest_allowed = guest_allowed
+        self._traits = (
+            _TOKEN_ALLOWED * token_allowed
+            | _GUEST_ALLOWED * guest_allowed
+            | _PINGS_SEEN * pings_seen
+        )
         self._frame_pings = frame_pings
-        self._pings_seen = pings_seen
         self._refreshable = False
         self._repeats = Repeats() if repeats else None
         self._closes = now + lifetime if credentials else inf
@@ -255,9 +259,9 @@ class Session:
         for wish in (request.subs or {}).values():
             if wish.offset > _MAX_OFFSET or wish.delta not in _DELTA_TYPES:
                 raise Disconnect(DisconnectCode.BAD_REQUEST, "subs")
-        if request.token and not self._token_allowed:
+        if request.token and not self._traits & _TOKEN_ALLOWED:
             raise Disconnect(DisconnectCode.BAD_REQUEST, "token beside the handshake's")
-        if not request.token and self.credentials is None and not self._guest_allowed:
+        if not request.token and self.credentials is None and not self._traits & _GUEST_ALLOWED:
             self.connect_failed()
             # An SDK answers this one by calling getToken, a page by refreshing its session.
             raise ReplyError(ErrorCode.TOKEN_EXPIRED)
@@ -463,7 +467,7 @@ class Session:
         self._seen = now
         if state is State.BARE:
             self._frame_pings = True
-        if self._frame_pings and not self._pings_seen:
+        if self._frame_pings and not self._traits & _PINGS_SEEN:
             return
         # Half to one interval: a crowd that came together is not pinged together.
         self._next_ping = now + self._limits.ping_interval * (1 + self._jitter) / 2

@@ -53,6 +53,8 @@ class Flusher:
     Attributes:
         bytes: How many were written.
         stalled: Those whose peer stopped reading.
+        turn_ends: When its time is over, by the event loop's clock.
+        turn_of: Whose commands are performed in this turn; None if nobody's have been.
         turns: In how many turns of the event loop something was written.
     """
 
@@ -65,6 +67,8 @@ class Flusher:
         "_written",
         "bytes",
         "stalled",
+        "turn_ends",
+        "turn_of",
         "turns",
     )
 
@@ -79,6 +83,8 @@ class Flusher:
         self._written = written
         self._look = look
         self.turns = 0
+        self.turn_of: Writer | None = None
+        self.turn_ends = 0.0
         self._due = False
         self._dirty: list[Writer] = []
         self._crowd: _Crowd | None = None
@@ -188,6 +194,7 @@ class Flusher:
 
     def _flush(self) -> None:
         self._due = False
+        self.turn_of = None
         crowd, self._crowd = self._crowd, None
         dirty, self._dirty = self._dirty, []
         self.turns += 1
@@ -344,8 +351,11 @@ class Writer:
 
     def discard(self) -> None:
         """Forget what is pending, and whether it reads: it has ended."""
-        self._flusher.settle()
-        self._flusher.stalled.discard(self)
+        flusher = self._flusher
+        flusher.settle()
+        flusher.stalled.discard(self)
+        if flusher.turn_of is self:
+            flusher.turn_of = None
         self.pending = None
 
     def slow(self, reason: SlowReason) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -156,7 +157,8 @@ class Door:
                 503 where none may come now.
         """
         client = connection.scope.get("client")
-        address = client[0] if client else ""
+        # Many come from one address, and each connection keeps it.
+        address = sys.intern(client[0]) if client else ""
         if not self.node.ready:
             raise self._refusal("not_ready", 503, "not ready, or going away")
         if self.node.connections >= self._connection_limit:

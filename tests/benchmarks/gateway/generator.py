@@ -145,7 +145,12 @@ class Generator:
         """
         return Opened(**self.ask("open", number, count, inflight, int(awake)))
 
-    def publish(
+    def publish(self, number: int, message: bytes, **words: Any) -> Delivered:  # noqa: ANN401 - see there
+        """Publish as `begin_publishing` says, and wait for the end of it."""
+        self.begin_publishing(number, message, **words)
+        return self.published()
+
+    def begin_publishing(
         self,
         number: int,
         message: bytes,
@@ -157,8 +162,8 @@ class Generator:
         senders: Iterable[int] = (0,),
         gated: bool = False,
         awake: bool = False,
-    ) -> Delivered:
-        """Publish.
+    ) -> None:
+        """Publish; `published` has what comes of it.
 
         Args:
             number: The group that sends.
@@ -173,7 +178,11 @@ class Generator:
         """
         turns = list(senders)
         words = (turns[0], len(turns), rounds, batch, interval_us, expect, int(gated), int(awake))
-        return Delivered.read(self.ask("publish", number, *words, _hex(message)))
+        self.tell("publish", number, *words, _hex(message))
+
+    def published(self) -> Delivered:
+        """Wait for the end of what was published."""
+        return Delivered.read(self.answer())
 
 
 def _hex(text: bytes) -> str:

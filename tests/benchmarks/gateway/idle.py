@@ -105,9 +105,12 @@ def stall(world: World, *, count: int, per_second: int, seconds: int) -> Stall:
         crowd.generator.tell("churn", GROUP, per_second, seconds)
         messages = (dialect.publisher(_ROOM).message, dialect.PLAIN.message)
         for probe, message in zip(probes, messages, strict=True):
-            words = (0, 1, rounds, 1, interval_us, 1, 0, message.hex())
-            probe.tell("publish", _SENDER, *words)
-        longest = [probe.answer()["longest_us"] / 1e6 for probe in probes]
+            probe.begin_publishing(
+                _SENDER, message, expect=1, rounds=rounds, interval_us=interval_us
+            )
+        done = [probe.published() for probe in probes]
+        assert all(one.delivered == rounds for one in done), done
+        longest = [one.longest_us / 1e6 for one in done]
         churned = crowd.generator.answer()
         assert churned["failed"] == churned["lost"] == 0, churned
         return Stall(longest[0], longest[1], per_second * seconds)
