@@ -180,15 +180,13 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
                 self._refuse(400, "Invalid HTTP request")
             return
         # Here, as what fails in a handshake does not fail because of the parser's word.
-        if rest is not None:
-            if self._refused:
-                return
-            if self._should_upgrade():
-                self._upgrade(rest)
-            elif rest:
-                self.data_received(rest)  # what an upgrade is not granted to goes on in HTTP
-        elif self._overhead > MAX_HEAD_BYTES:
-            self._refuse(431, "Request head too large")
+        if rest is None:
+            if self._overhead > MAX_HEAD_BYTES:
+                self._refuse(431, "Request head too large")
+        elif self._should_upgrade() and not self._refused:
+            self._upgrade(rest)
+        elif rest:
+            self.data_received(rest)  # who is not granted an upgrade goes on in HTTP
 
     @override
     def on_message_begin(self) -> None:
