@@ -21,6 +21,7 @@ from typing import Any
 
 import httptools
 from typing_extensions import override
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
@@ -117,6 +118,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._overhead = 0  # bytes since the last piece of a body, or the end of a request
         self._refused = False
         self._upgrades = False
+        self._running: RequestResponseCycle | None = None  # uvicorn keeps only the last that came
         server_state.__dict__["drawbridge_blank"] = {
             name: value
             for name, value in self.__dict__.items()
@@ -140,7 +142,18 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._unread.stop(self)
         self._lingering.stop(self)
         self.pipeline.clear()  # nobody is there to be answered
+        self._tell_gone()
         super().connection_lost(exc)
+
+    def _tell_gone(self) -> None:
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    @override
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     @override
     def pause_writing(self) -> None:
@@ -156,30 +169,40 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        self._unset_keepalive_if_required()
         self._overhead += len(data)
+        rest: bytes | None = None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade() and not self._refused:
-                self._upgrade(data[upgrade.args[0] :])
-            return
+            rest = data[upgrade.args[0] :]
         except httptools.HttpParserError:
             if not self._refused:
                 self._refuse(400, "Invalid HTTP request")
             return
-        if self._overhead > MAX_HEAD_BYTES:
-            self._refuse(431, "Request head too large")
+        # Here, as what fails in a handshake does not fail because of the parser's word.
+        if rest is None:
+            if self._overhead > MAX_HEAD_BYTES:
+                self._refuse(431, "Request head too large")
+        elif self._should_upgrade() and not self._refused:
+            self._upgrade(rest)
+        elif rest:
+            self.data_received(rest)  # who is not granted an upgrade goes on in HTTP
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # uvicorn does this for whatever comes, and nothing would end a connection on which a blank
+        # line came, or the body of a request that was answered without it.
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         self.scope["extensions"] = {CUT: self.transport.abort}  # type: ignore[dict-item]  # as any server may
         self._deadlines.start(self)
 
     @override
     def on_headers_complete(self) -> None:
         self._overhead = 0
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()  # it began before the last answer was complete
         size, hosts = len(self.url), 0
         for name, value in self.headers:
             size += len(name) + len(value) + 4
@@ -238,12 +261,10 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         logger.info(
             "request refused", extra={"status": status, "address": self.client and self.client[0]}
         )
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        running = self._running
+        if running is None or running.response_complete or not running.response_started:
             self.transport.write(_response(status, text))
-        if cycle is not None:  # what the application has to say comes too late
-            cycle.disconnected = True
-            cycle.message_event.set()
+        self._tell_gone()  # what the application has to say comes too late
         # Closing with unread data would reset the connection, and lose the answer.
         self._lingering.start(self)
         self.flow.resume_reading()

@@ -132,7 +132,7 @@ class Application:
         self.running.set()
         if scope["path"] == "/held":
             await self.proceed.wait()
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] != "/waits":
             await self._echo_size(scope, receive, send)
             return
         match scope["path"]:
@@ -174,7 +174,7 @@ class Application:
         receive: Callable[[], Awaitable[dict[str, Any]]],
         send: Callable[[dict[str, Any]], Awaitable[None]],
     ) -> None:
-        size, more = 0, True
+        size, more = 0, scope["path"] != "/hasty"
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
