@@ -363,12 +363,12 @@ async def test_what_other_programs_send_is_shown(visit: Visit) -> None:
     await alice.join("programs")
     await expect(alice.page.locator("#kind")).to_have_text("1 here: you")
     async with alice.server.bare(alice.server.token("bob")) as other:
-        for data in ('"just text"', '{"a":[1,null]}', '{"text":7}', "12"):
+        for data in ('"just text"', '{"a":[1,null]}', '{"text":7}', "1234"):
             await other.send(f'{{"publish":{{"channel":"room:programs","data":{data}}}}}')
-        await expect(alice.message("12")).to_be_visible()
+        await expect(alice.message("1234")).to_be_visible()
 
     await expect(alice.log.locator(".text")).to_have_text(
-        ["just text", '{"a":[1,null]}', '{"text":7}', "12"]
+        ["just text", '{"a":[1,null]}', '{"text":7}', "1234"]
     )
 
 
