@@ -286,7 +286,7 @@ def main() -> int:
             services = Services(folder, url, WITHOUT_LIMITS).start()
             services.populate()
             try:
-                bench = Bench(services, count=500 if fast else 4_000)
+                bench = Bench(services, count=300 if fast else 4_000)
                 figures = uvloop.run(bench.run(database))
             finally:
                 services.stop()

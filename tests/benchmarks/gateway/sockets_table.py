@@ -28,8 +28,8 @@ def _others(world: World) -> list[Kind]:
 def connect(world: World) -> Iterator[Table]:
     """Arrivals."""
     table = Table("A connection arrives")
-    count, repeat = world.choose(2_000, 500), world.choose(5, 2)
-    for awake in (True, False):
+    count, repeat = world.choose(2_000, 500), world.choose(5)
+    for awake in (True,) if world.fast else (True, False):
         found = arrivals(world, ours.present(world, None), count=count, repeat=repeat, awake=awake)
         for what, costs, target in (
             ("token new (ES256)", found.new, MAX_NEW),
