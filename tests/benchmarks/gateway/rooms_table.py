@@ -36,7 +36,7 @@ def fanout(world: World) -> Iterator[Table]:
                     size=size,
                     deliveries=world.choose(most, least),
                     repeat=world.choose(5, 2 if mine else 1),
-                    together=TOGETHER,
+                    together=TOGETHER if mine or not world.fast else 0,
                 )
             except AssertionError as error:
                 if kind.name.startswith(drawbridge.name.partition(",")[0]):
