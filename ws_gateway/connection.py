@@ -30,6 +30,7 @@ from ws_gateway.exceptions import (
     InvalidToken,
     ReplyError,
     TokenExpired,
+    TokenNotYetValid,
 )
 from ws_gateway.frames import PING, frame
 from ws_gateway.hooks import Connected
@@ -753,6 +754,8 @@ class Connection(Writer):
             token = self.node.check_subscription_token(
                 self, credentials, request.channel, request.token
             )
+        except TokenNotYetValid as error:
+            raise ReplyError(ErrorCode.INTERNAL, error.message) from None
         except TokenExpired:
             raise Disconnect(DisconnectCode.SUBSCRIPTION_EXPIRED, "sub_refresh") from None
         except InvalidToken as error:
@@ -767,9 +770,13 @@ class Connection(Writer):
         self._granted(token.channel, grant)
         return SubRefreshResult(**self._expiry(grant))
 
-    async def _verify(self, token: str) -> Credentials:
+    async def _verify(
+        self, token: str, *, too_early: ErrorCode = ErrorCode.TOKEN_EXPIRED
+    ) -> Credentials:
         try:
             credentials = await self.node.verify(token)
+        except TokenNotYetValid as error:
+            raise ReplyError(too_early, error.message) from None
         except TokenExpired:
             raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
         except InvalidToken as error:
@@ -785,7 +792,8 @@ class Connection(Writer):
 
     async def _refresh(self, current: Credentials, token: str) -> RefreshResult:
         try:
-            credentials = await self._verify(token)
+            # Temporary: there is time for another one before the present one ends.
+            credentials = await self._verify(token, too_early=ErrorCode.INTERNAL)
             lifetime = self._lifetime(credentials)
         except ReplyError as error:
             if error.code in (ErrorCode.TOKEN_EXPIRED, ErrorCode.EXPIRED):

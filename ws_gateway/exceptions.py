@@ -6,6 +6,7 @@ GatewayError
 ├── InvalidToken          a bearer token that is not accepted
 │   ├── TokenExpired      ... which was good once: the client should fetch a new one
 │   │   └── TokenRevoked  ... as if it had expired: it alone was revoked, or its key
+│   ├── TokenNotYetValid  ... which may be good soon: its issuer's clock is ahead of ours
 │   └── SessionEnded      ... and no other of the session is: logged out, or shut out
 ├── CannotVerify          nothing can be said about a token now
 │   ├── KeysUnavailable   ... without the issuer's keys
@@ -86,6 +87,19 @@ class TokenRevoked(TokenExpired):
 
     def __init__(self) -> None:
         super().__init__("revoked")
+
+
+class TokenNotYetValid(InvalidToken):
+    """A token of ours that begins in the future, by more than clocks may differ.
+
+    Args:
+        reason: The claim that says so, ``iat`` or ``nbf`` (RFC 7519 section 4.1).
+
+    Attributes:
+        message: In plain words, for the client.
+    """
+
+    message = "token not valid yet"
 
 
 class SessionEnded(InvalidToken):

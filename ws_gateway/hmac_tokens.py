@@ -23,7 +23,7 @@ from ws_gateway.claims import (
     read_text,
 )
 from ws_gateway.credentials import Credentials, SubscriptionGrant
-from ws_gateway.exceptions import InvalidToken, TokenExpired
+from ws_gateway.exceptions import InvalidToken, TokenExpired, TokenNotYetValid
 from ws_gateway.jws import Parsed
 
 _DIGESTS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
@@ -50,13 +50,14 @@ def read_expiry(claims: Mapping[str, Any], now: float, leeway_seconds: float) ->
     otherwise, where 0 is never.
 
     Raises:
-        InvalidToken: A date is none, or the token is not valid yet.
+        InvalidToken: A date is none.
+        TokenNotYetValid: It will be valid.
         TokenExpired: It is not valid any more.
     """
     expires = read_moment(claims, "exp") if "exp" in claims else inf
     explicit = read_moment(claims, "expire_at") if "expire_at" in claims else None
     if "nbf" in claims and read_moment(claims, "nbf") > now + leeway_seconds:
-        raise InvalidToken("nbf")
+        raise TokenNotYetValid("nbf")
     if now >= expires:
         raise TokenExpired
     if explicit is None:
@@ -93,6 +94,7 @@ class HMACTokens:
         Raises:
             InvalidToken: It is not accepted.
             TokenExpired: It was good once.
+            TokenNotYetValid: It will be good.
         """
         check_signature(parsed, self._secret)
         claims = parsed.claims
@@ -117,8 +119,8 @@ class HMACTokens:
             subs=tuple(subs.items()),
             meta=read_payload(claims, "meta"),
         )
-        # Expiry comes last: TokenExpired makes a client ask for another token of the same kind,
-        # which would not help one that is wrong in any other way.
+        # The time comes last: it makes a client ask for another token of the same kind, which
+        # would not help one that is wrong in any other way.
         expires_at = read_expiry(claims, self._now(), self._leeway_seconds)
         return replace(credentials, expires_at=expires_at)
 

@@ -32,6 +32,7 @@ from ws_gateway.exceptions import (
     InvalidToken,
     ReplyError,
     TokenExpired,
+    TokenNotYetValid,
 )
 from ws_gateway.hooks import Caller, Connected, Hooks
 from ws_gateway.hub import Hub, Subscriber
@@ -499,6 +500,8 @@ class Node:
         self.channels.resolve(channel)  # a name that cannot be says more than a wrong token
         try:
             grant = self.check_subscription_token(member, credentials, channel, token).grant
+        except TokenNotYetValid as error:
+            raise ReplyError(ErrorCode.TOKEN_EXPIRED, error.message) from None
         except TokenExpired:
             raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
         except InvalidToken:
@@ -521,6 +524,7 @@ class Node:
         Raises:
             InvalidToken: It is not accepted, or none ever is.
             TokenExpired: It was good once.
+            TokenNotYetValid: It will be good.
             Disconnect: 3500, it is for another channel, user or connection.
         """
         if self._subscription_tokens is None:

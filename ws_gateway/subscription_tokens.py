@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 from ws_gateway.claims import read_grant, read_text
 from ws_gateway.credentials import SubscriptionGrant
@@ -62,6 +63,7 @@ class SubscriptionTokens:
         Raises:
             InvalidToken: It is not accepted.
             TokenExpired: It was good once.
+            TokenNotYetValid: It will be good.
         """
         parsed = parse(token)
         check_signature(parsed, self._secret)
@@ -70,7 +72,6 @@ class SubscriptionTokens:
         client = claims.get("client", _UNBOUND)
         if not isinstance(client, str):
             raise InvalidToken("client")
-        grant = read_grant(
-            claims, expires_at=read_expiry(claims, self._now(), self._leeway_seconds)
-        )
-        return SubscriptionToken(channel, user, client, grant)
+        grant = read_grant(claims, expires_at=inf)
+        expires_at = read_expiry(claims, self._now(), self._leeway_seconds)
+        return SubscriptionToken(channel, user, client, replace(grant, expires_at=expires_at))

@@ -30,7 +30,12 @@ from msgspec import Struct
 
 from ws_gateway.claims import read_channels, read_date, read_info, read_text
 from ws_gateway.credentials import Credentials
-from ws_gateway.exceptions import ConfigurationError, InvalidToken, TokenExpired
+from ws_gateway.exceptions import (
+    ConfigurationError,
+    InvalidToken,
+    TokenExpired,
+    TokenNotYetValid,
+)
 from ws_gateway.handshake import check_origins
 from ws_gateway.hmac_tokens import HMACTokens
 from ws_gateway.jwks import Fetch, JWKSCache, SigningKey, fetch_document
@@ -209,6 +214,7 @@ class Verifier:
         Raises:
             InvalidToken: It is not accepted.
             TokenExpired: It was good once; TokenRevoked: and might have been longer.
+            TokenNotYetValid: It will be good.
             SessionEnded: It was good once, and no other of its session is any more.
             KeysUnavailable: The issuer's keys cannot be had now.
             RevocationsUnavailable: Nor what it has revoked.
@@ -290,9 +296,14 @@ class Verifier:
             raise InvalidToken("malformed") from None
         if credentials is None:
             raise InvalidToken("signature")
-        # Expiry comes last: TokenExpired makes a client ask for another token of the same kind,
-        # which would not help one that is wrong in any other way.
-        if self._now() >= credentials.expires_at + self._leeway_seconds:
+        # The time comes last: it makes a client ask for another token of the same kind, which
+        # would not help one that is wrong in any other way.
+        now = self._now()
+        if credentials.issued_at > now + self._leeway_seconds:
+            raise TokenNotYetValid("iat")
+        if parsed.claims.get("nbf", 0) > now + self._leeway_seconds:
+            raise TokenNotYetValid("nbf")
+        if now >= credentials.expires_at + self._leeway_seconds:
             raise TokenExpired
         return credentials
 
@@ -314,14 +325,11 @@ class Verifier:
         self._verified[digest] = verified
 
     def _read_claims(self, claims: dict[str, Any], issuer: Issuer, kid: str) -> Credentials:
-        """Return what the claims of a rightly signed token say; expiry is judged elsewhere."""
+        """Return what the claims of a rightly signed token say, whatever the time is."""
         strict = issuer.typ.lower() == _RFC9068_TYPE
         expires_at, issued_at = read_date(claims, "exp"), read_date(claims, "iat")
-        latest = self._now() + self._leeway_seconds
-        if issued_at > latest:
-            raise InvalidToken("iat")
-        if "nbf" in claims and read_date(claims, "nbf") > latest:
-            raise InvalidToken("nbf")
+        if "nbf" in claims:
+            read_date(claims, "nbf")
         if not 0 < expires_at - issued_at <= self._max_token_seconds:
             raise InvalidToken("lifetime")
         if not _has_audience(claims.get("aud"), issuer.audience):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from centrifuge import (
+    ClientState,
     SubscribedContext,
     SubscriptionEventHandler,
     UnsubscribedContext,
@@ -95,6 +96,41 @@ async def test_connection_and_subscription_live_on_by_new_tokens(backend: Embedd
 
     assert len(events.subscribed) == 1
     assert events.subscribed[0].data == {"n": 1}
+
+
+async def test_tokens_of_the_future_are_asked_for_again(backend: Embedded) -> None:
+    """The signing machine's clock is a minute ahead, then right: nobody is sent away for good."""
+    begins = {"connection": [60, 0], "subscription": [60, 0]}
+
+    def sign(kind: str, claims: dict[str, object]) -> str:
+        soon = {"nbf": time.time() + begins[kind].pop(0), "exp": time.time() + 600}
+        return str(jwt.encode({"sub": "42"} | claims | soon, SECRET, "HS256"))
+
+    async def connection() -> str:
+        return sign("connection", {})
+
+    async def subscription(channel: str) -> str:
+        return sign("subscription", {"channel": channel})
+
+    async with asyncio.timeout(20), backend.sdk(get_token=connection) as client:
+        room = client.new_subscription(CHANNEL, get_token=subscription)
+        await room.subscribe()
+        await room.ready()
+
+    assert begins == {"connection": [], "subscription": []}
+
+
+async def test_a_token_issued_in_the_future_is_asked_for_again(server: Embedded) -> None:
+    """The same of an issuer of JWKS, whose clock ``iat`` tells."""
+    begins = [60, 0]
+
+    async def token() -> str:
+        return server.sign(iat=int(time.time()) + begins.pop(0))
+
+    async with asyncio.timeout(20), server.sdk(get_token=token) as client:
+        assert client.state is ClientState.CONNECTED
+
+    assert begins == []
 
 
 async def test_wrong_subscription_token_ends_the_subscription_alone(backend: Embedded) -> None:

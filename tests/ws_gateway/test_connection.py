@@ -29,6 +29,7 @@ from ws_gateway.exceptions import (
     KeysUnavailable,
     RevocationsUnavailable,
     TokenExpired,
+    TokenNotYetValid,
     TokenRevoked,
 )
 
@@ -159,6 +160,7 @@ class TestConnect:
         [
             (TokenExpired(), 109),
             (TokenRevoked(), 109),
+            (TokenNotYetValid("iat"), 109),
             (KeysUnavailable("down"), 100),
             (RevocationsUnavailable("stale"), 100),
             (BrokerUnavailable(), 100),

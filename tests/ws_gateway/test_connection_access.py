@@ -290,7 +290,9 @@ class TestSubscriptionTokens:
         ("claims", "code", "message"),
         [
             ({"exp": WALL_TIME}, 109, "token expired"),
+            ({"nbf": WALL_TIME + 6}, 109, "token not valid yet"),
             ({"exp": "soon"}, 103, "permission denied"),
+            ({"exp": WALL_TIME, "override": 1}, 103, "permission denied"),
             ({"expire_at": WALL_TIME - 1}, 110, "expired"),
         ],
     )
@@ -415,6 +417,18 @@ class TestSubscriptionTokens:
 
         assert await peer.ask({"id": 3, "sub_refresh": request}) == []
         assert peer.closed == code
+
+    async def test_refresh_with_a_token_of_the_future_is_temporary(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """The backend's clock is ahead: SDKs ask for another one while the old one lasts."""
+        peer, _ = await self.subscribe(gateway, alice, self.token(exp=WALL_TIME + 4))
+        request = {"channel": PRIVATE, "token": self.token(nbf=WALL_TIME + 6)}
+
+        (reply,) = await peer.ask({"id": 3, "sub_refresh": request})
+
+        assert reply == error(100, "token not valid yet", 3, temporary=True)
+        assert peer.closed is None
 
     async def test_refresh_of_what_is_not_subscribed_is_103(
         self, gateway: Gateway, alice: Credentials

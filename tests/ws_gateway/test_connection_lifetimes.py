@@ -25,6 +25,7 @@ from ws_gateway.exceptions import (
     RevocationsUnavailable,
     SessionEnded,
     TokenExpired,
+    TokenNotYetValid,
     TokenRevoked,
 )
 from ws_gateway.revocations.deny_set import Kind, Revocation
@@ -193,6 +194,18 @@ class TestRefresh:
         await ended.ask({"id": 2, "refresh": {"token": "ended"}})
 
         assert (revoked.closed, ended.closed) == (3005, 3500)
+
+    async def test_token_of_the_future_is_temporary(
+        self, gateway: Gateway, alice: Credentials
+    ) -> None:
+        """The issuer's clock is ahead: SDKs ask for another one while the old one lasts."""
+        peer = await by_token(gateway, alice)
+        gateway.tokens.known["new"] = TokenNotYetValid("iat")
+
+        (reply,) = await peer.ask({"id": 2, "refresh": {"token": "new"}})
+
+        assert reply == error(100, "token not valid yet", 2, temporary=True)
+        assert peer.closed is None
 
     @pytest.mark.parametrize("why", [KeysUnavailable("down"), RevocationsUnavailable("stale")])
     async def test_unverifiable_token_is_100(

@@ -35,7 +35,7 @@ class TestTree:
             if isinstance(value, type) and issubclass(value, Exception)
         ]
 
-        assert len(classes) == 14
+        assert len(classes) == 15
         assert all(issubclass(value, GatewayError) for value in classes)
 
     def test_an_expired_token_is_an_invalid_one(self) -> None:

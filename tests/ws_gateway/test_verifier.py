@@ -29,6 +29,7 @@ from ws_gateway.exceptions import (
     RevocationsUnavailable,
     SessionEnded,
     TokenExpired,
+    TokenNotYetValid,
     TokenRevoked,
 )
 from ws_gateway.hmac_tokens import HMACTokens
@@ -277,6 +278,28 @@ class TestTime:
         clock.now = NOW + 700
 
         assert await reason(verifier, mint(**changes)) != "expired"
+
+    @pytest.mark.parametrize("changes", [{"aud": "x"}, {"sub": 1}, {"exp": 1}, {"cnf": {}}])
+    @pytest.mark.parametrize("claim", ["iat", "nbf"])
+    async def test_beginning_comes_last_too(
+        self, verifier: Verifier, claim: str, changes: dict[str, Any]
+    ) -> None:
+        """A token that is wrong in another way will not be good later."""
+        assert await reason(verifier, mint(**{claim: NOW + 60, **changes})) != claim
+
+    @pytest.mark.parametrize("claim", ["iat", "nbf"])
+    async def test_token_of_the_future_is_good_in_time(
+        self, verifier: Verifier, clock: Clock, claim: str
+    ) -> None:
+        """The issuer's clock is ahead: not yet, and nothing of it is remembered."""
+        token = mint(**{claim: NOW + 60})
+
+        with pytest.raises(TokenNotYetValid):
+            await verifier.verify(token)
+        assert verifier.remembered == 0
+
+        clock.now = NOW + 55
+        assert await accepts(verifier, token)
 
     async def test_forged_token_is_not_expired(self, verifier: Verifier, clock: Clock) -> None:
         """Nothing is told about a token that is not ours."""
