@@ -97,8 +97,9 @@ class Requests(ABC):
             name: What its time is counted under; the command unless given.
 
         Raises:
-            BrokerUnavailable: At once without a connection or with too much unanswered; from the
-                answer if no reply comes in time, or an error.
+            BrokerUnavailable: At once without a connection, with too much unanswered, or where
+                nothing was heard since a reply was late; from the answer if no reply comes in
+                time, or an error.
         """
 
     @abstractmethod
@@ -189,6 +190,10 @@ class Commands(Requests):
     ) -> None:
         if not self.link.connected:
             raise BrokerUnavailable("no connection to Redis")
+        if self._patience.lost_at > self.link.heard_at:
+            # Who asks one thing after the other would wait as long for each. What was given up is
+            # still to be answered, so that the end of the silence is heard.
+            raise BrokerUnavailable("Redis does not answer")
         if self._unanswered_bytes > _MAX_UNANSWERED_BYTES:
             raise BrokerUnavailable("Redis does not keep up")
         timed = self._by_word.get(name) or self._timed(name)

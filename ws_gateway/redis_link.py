@@ -8,6 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 import hiredis
@@ -93,6 +94,7 @@ class Link:
 
     Attributes:
         connected: Whether there is a connection now.
+        heard_at: When something came over it last, in loop time.
         reconnects: How often one was made after the first.
     """
 
@@ -115,7 +117,7 @@ class Link:
         self._outgoing: list[bytes] = []
         self._transport: asyncio.WriteTransport | None = None
         self._ended: asyncio.Future[None] | None = None
-        self._heard_at = 0.0
+        self.heard_at = 0.0
         self._made = 0
         self._busy = False
         self._written = 0
@@ -196,7 +198,7 @@ class Link:
             if self.connected:
                 self.connected = False
                 self._outgoing.clear()
-                self._speaker.lost(self._heard_at)
+                self._speaker.lost(self.heard_at)
             self._transport = None
             if not ended.cancel():
                 ended.exception()  # it may have failed while we were cancelled
@@ -204,14 +206,14 @@ class Link:
 
     def _open(self, now: float) -> None:
         self.connected = True
-        self._heard_at = now
+        self.heard_at = now
         self._made += 1
         self.reconnects = self._made - 1
         logger.info("redis is connected", extra={"link": self._name})
         self._speaker.connected()
 
     def _hear(self, replies: Iterator[Any]) -> None:
-        self._heard_at = asyncio.get_running_loop().time()
+        self.heard_at = asyncio.get_running_loop().time()
         received = self._speaker.received
         for reply in replies:
             received(reply)
@@ -235,11 +237,11 @@ class Link:
         # is read before the next period ends.
         probed = False
         while True:
-            before = self._heard_at
+            before = self.heard_at
             await asyncio.wait([ended], timeout=self._timing.probe)
             if ended.done():
                 ended.result()
-            if self._heard_at != before:
+            if self.heard_at != before:
                 probed = False
             elif probed:
                 raise TimeoutError("silent")
@@ -301,9 +303,16 @@ class Patience:
 
     One timer for all: at tens of thousands of requests a second, one each would cost more than
     the requests.
+
+    Args:
+        seconds: Their time.
+
+    Attributes:
+        lost_at: When it was over for one of them last, in loop time.
     """
 
     def __init__(self, seconds: float) -> None:
+        self.lost_at = -inf
         self._seconds = seconds
         self._waiting: deque[tuple[float, asyncio.Future[Any] | Answer]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -340,6 +349,8 @@ class Patience:
                     break
                 late.append(future)
             self._waiting.popleft()
+        if late:
+            self.lost_at = now
         # Last of all: who waits for an answer goes on at once, and may ask for the next.
         for future in late:
             future.set_exception(BrokerUnavailable("no answer in time"))

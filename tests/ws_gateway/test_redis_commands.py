@@ -260,11 +260,43 @@ class TestLoss:
                 await late
             told_at = asyncio.get_running_loop().time()
 
+            caller.say(b"+late\r\n")
+            await idle()
             future = commands.request(b"ECHO", b"next")
-            caller.say(b"+late\r\n", b"+next\r\n")
+            caller.say(b"+next\r\n")
 
             assert await future == b"next"
             assert told_at == pytest.approx(TIMING.reply * 1.1)
+
+    @skips_time
+    async def test_who_asks_while_it_lasts_is_told_at_once(self) -> None:
+        """Ten questions, one after the other, would be ten times as late; and nothing is sent."""
+        async with ScriptedRedis() as redis, commanding(redis) as commands:
+            caller = await redis.called()
+            late = commands.request(b"ECHO", b"late")
+            await caller.heard()
+            with pytest.raises(BrokerUnavailable, match="in time"):
+                await late
+
+            for _ in range(10):
+                with pytest.raises(BrokerUnavailable, match="does not answer"):
+                    await commands.request(b"ECHO", b"next")
+
+            assert caller.requests.empty()
+
+    @skips_time
+    async def test_a_new_connection_is_not_silent(self) -> None:
+        """Whatever the one before was."""
+        async with ScriptedRedis() as redis, commanding(redis) as commands:
+            first = await redis.called()
+            with pytest.raises(BrokerUnavailable, match="in time"):
+                await commands.request(b"ECHO", b"late")
+            first.cut()
+            second = await redis.called()
+            future = commands.request(b"ECHO", b"next")
+            second.say(b"+next\r\n")
+
+            assert await future == b"next"
 
     @skips_time
     async def test_the_end_tells_who_waits(self) -> None:
