@@ -8,9 +8,12 @@ different streams, and one of them was not told.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf
+from operator import itemgetter
 
 from tests.chaos.circumstances import Circumstances
 from tests.chaos.history import (
@@ -32,7 +35,23 @@ _RESUMED_WITH_AT_MOST = 300
 PASSING = ("victim-", "slow-")
 """Clients that leave before the end."""
 
+_ON_ITS_WAY_SECONDS = 5.0
 _Node = tuple[str, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unseen:
+    """What went through a short history between two looks at it.
+
+    Attributes:
+        since: The first look.
+        until: The second.
+        offsets: Of the entries that neither saw.
+    """
+
+    since: float
+    until: float
+    offsets: range
 
 
 class _Chain:
@@ -62,6 +81,10 @@ class _Checker:
         self._acknowledged: dict[str, float] = {}
         self._ends: list[End] = []
         self._heard: dict[str, list[Received]] = defaultdict(list)
+        self._arrivals: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        self._tops: dict[str, tuple[int, str]] = {}
+        self._looked: dict[str, float] = defaultdict(lambda: -inf)
+        self._unseen: dict[str, list[_Unseen]] = defaultdict(list)
 
     def take(self, event: Event) -> None:
         match event:
@@ -115,6 +138,7 @@ class _Checker:
             self._break(event, "once", f"{event.id} came twice")
         self._received[event.client].add(event.id)
         self._heard[event.id].append(event)
+        self._arrivals[event.channel].append((event.at, event.offset))
         self._place(event, event.channel, event.offset, event.id)
         chain.offset, chain.last, chain.at = event.offset, event.id, event.at
 
@@ -154,6 +178,8 @@ class _Checker:
     # What belongs where
 
     def _keep(self, event: Kept) -> None:
+        if not event.channel.startswith(WHOLE):
+            self._note_unseen(event)
         last: str | None = None
         for offset, name in event.entries:
             if last is not None:
@@ -193,15 +219,42 @@ class _Checker:
             text = f"{name} has the offsets {self._places[name]} and {offset}"
             self._add("once", event.at, text, channel=channel)
 
+    def _note_unseen(self, event: Kept) -> None:
+        """Note what was pushed out of a short history before this look at it."""
+        channel, first = event.channel, event.entries[0]
+        top, name = self._tops.get(channel, (0, ""))
+        if first != (top, name):
+            # Of a stream that has lost its end, or begun anew, it is not known from where on.
+            began = top + 1 if first[0] > top else 1
+            unseen = _Unseen(self._looked[channel], event.at, range(began, first[0]))
+            self._unseen[channel].append(unseen)
+        self._tops[channel], self._looked[channel] = event.entries[-1], event.at
+
+    def _rooms(self, channel: str) -> list[tuple[_Unseen, int]]:
+        """Count the entries of a short history that nobody has seen, by the looks around them."""
+        arrivals, rooms = self._arrivals[channel], []
+        for unseen in self._unseen[channel]:
+            begin = bisect_left(arrivals, unseen.since, key=itemgetter(0))
+            end = bisect_right(arrivals, unseen.until + _ON_ITS_WAY_SECONDS, key=itemgetter(0))
+            heard = {offset for _, offset in arrivals[begin:end]}
+            rooms.append((unseen, sum(offset not in heard for offset in unseen.offsets)))
+        return rooms
+
     # The end
 
     def _check_acknowledged(self) -> None:
+        rooms: dict[str, list[tuple[_Unseen, int]]] = {}
         for name, at in self._acknowledged.items():
             sent = self._sent.get(name)
             if sent is None or sent.channel.startswith("flood:") or name in self._places:
                 continue
             if self._circumstances.may_be_lost(at):
                 self.verdict.counts["acknowledged, and lost with Redis' data"] += 1
+                continue
+            if sent.channel not in rooms:
+                rooms[sent.channel] = self._rooms(sent.channel)
+            if _take_room(rooms[sent.channel], sent.at, at):
+                self.verdict.counts["acknowledged, and pushed out of a short history unseen"] += 1
                 continue
             text = f"{name} was acknowledged, and is nowhere"
             self._add("acknowledged", at, text, client=sent.client, channel=sent.channel, promise=6)
@@ -240,6 +293,15 @@ class _Checker:
         promise: int = 1,
     ) -> None:
         self.verdict.add(promise, rule, at, text, client=client, channel=channel)
+
+
+def _take_room(rooms: list[tuple[_Unseen, int]], begin: float, end: float) -> bool:
+    """Say whether there was room for one more where nobody looked; then there is less."""
+    for place, (unseen, room) in enumerate(rooms):
+        if room and begin <= unseen.until and end >= unseen.since:
+            rooms[place] = unseen, room - 1
+            return True
+    return False
 
 
 def check_streams(events: Iterable[Event], circumstances: Circumstances) -> Verdict:

@@ -294,6 +294,49 @@ def test_what_was_acknowledged_and_is_nowhere_is_lost(story: Story) -> None:
     assert rules(story) == ["acknowledged"]
 
 
+def short(story: Story, *names: str) -> list[str]:
+    """Acknowledge some in a channel that keeps two, with looks at 1 and 2 and at 7 and 8 of it."""
+    channel = "short:1"
+    story.events.append(Kept(story.now(), channel, ((1, "p1"), (2, "p2"))))
+    story.events.append(Subscribed(story.now(), "a", channel, "e", 2, False, False))
+    for name in names:
+        story.events.append(Sent(story.now(), "speaker", channel, name))
+        story.events.append(Answered(story.now(), "speaker", name, 0))
+    story.events.append(Received(story.now(), "a", channel, 3, "p3", 0.0))
+    story.events.append(Kept(story.now(), channel, ((7, "p7"), (8, "p8"))))
+    return [violation.text.split()[0] for violation in story.judge().violations]
+
+
+def test_what_a_short_history_pushed_out_unseen_is_counted_apart(story: Story) -> None:
+    """There is room for 4, 5 and 6 between the looks, for somebody had 3."""
+    assert short(story, "x", "y", "z") == []
+
+
+def test_there_is_no_room_for_more_than_the_offsets_between(story: Story) -> None:
+    """The fourth was acknowledged, and never appended."""
+    assert short(story, "w", "x", "y", "z") == ["z"]
+
+
+def test_there_is_no_room_between_looks_that_join(story: Story) -> None:
+    """One entry is in both: what is not, was not there."""
+    channel = "short:1"
+    story.events.append(Kept(story.now(), channel, ((1, "p1"), (2, "p2"))))
+    story.events.append(Sent(story.now(), "speaker", channel, "x"))
+    story.events.append(Answered(story.now(), "speaker", "x", 0))
+    story.events.append(Kept(story.now(), channel, ((2, "p2"), (3, "p3"))))
+
+    assert rules(story) == ["acknowledged"]
+
+
+def test_long_histories_have_no_such_room(story: Story) -> None:
+    """They are longer than what is said between two looks."""
+    story.keep((1, "p1"), (2, "p2"))
+    story.publish("x")
+    story.keep((7, "p7"), (8, "p8"))
+
+    assert rules(story) == ["acknowledged"]
+
+
 def test_what_redis_has_lost_is_counted_apart(story: Story) -> None:
     """Only what was acknowledged before."""
     story.publish("p4")
