@@ -608,13 +608,13 @@ class Connection(Writer):
         """Answer what changes nothing."""
         subscribed = request.channel in self.session.channels
         if isinstance(request, HistoryRequest):
-            history = await self.node.history(credentials, request, subscribed=subscribed)
+            history = await self.node.lookup.history(credentials, request, subscribed=subscribed)
             return Reply(id=command_id, history=history)
         channel = request.channel
         if isinstance(request, PresenceRequest):
-            members = await self.node.members(credentials, channel, subscribed=subscribed)
+            members = await self.node.lookup.members(credentials, channel, subscribed=subscribed)
             return Reply(id=command_id, presence=members)
-        stats = await self.node.presence_stats(credentials, channel, subscribed=subscribed)
+        stats = await self.node.lookup.presence_stats(credentials, channel, subscribed=subscribed)
         return Reply(id=command_id, presence_stats=stats)
 
     async def _connect(self, request: ConnectRequest) -> ConnectResult:

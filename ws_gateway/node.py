@@ -1,4 +1,4 @@
-"""The operations of one process, the same for whoever asks for them."""
+"""One process: its connections, what they share, and what is done for them all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import cast
 import msgspec
 from msgspec import Raw
 
-from ws_gateway import policy, recovery
+from ws_gateway import policy
 from ws_gateway.admission import AddressCount
 from ws_gateway.attendance import Attendance
-from ws_gateway.broker.base import PLAIN, Broker, HistoryFilter, Link, PublishOptions
+from ws_gateway.broker.base import PLAIN, Broker, Link, PublishOptions
 from ws_gateway.channels import Channel, ChannelOptions, Channels
 from ws_gateway.closes import Closes
 from ws_gateway.codes import DisconnectCode, ErrorCode
@@ -30,15 +30,12 @@ from ws_gateway.exceptions import (
 )
 from ws_gateway.hooks import Connected, Hooks
 from ws_gateway.hub import Hub
+from ws_gateway.lookup import Lookup
 from ws_gateway.member import Member, show_to_hooks, show_to_others
 from ws_gateway.metrics import Buckets, DeliveryTimes, Metrics
 from ws_gateway.presence.base import Presence
 from ws_gateway.protocol import payload
 from ws_gateway.protocol.messages import (
-    HistoryRequest,
-    HistoryResult,
-    PresenceResult,
-    PresenceStatsResult,
     Publication,
 )
 from ws_gateway.rate_limit import UNLIMITED, Rate, UserBuckets
@@ -99,6 +96,7 @@ class Node:
         deflater: Compresses for connections that can read it.
         closes: The connections that ended last.
         subscribing: Begins and ends their subscriptions.
+        lookup: Tells them what is known of channels and users.
     """
 
     def __init__(
@@ -170,15 +168,20 @@ class Node:
             clock=clock,
             max_channels=session_limits.max_channels,
         )
+        self.lookup = Lookup(
+            broker=broker,
+            presence=presence,
+            channels=channels,
+            history_limit=stream_limits.history,
+            presence_limit=presence_limit,
+            tells_last_seen=tells_last_seen,
+        )
         self.deflater = Deflater(compression_min_bytes)
         self.closes = Closes()
         self.draining = False
         self._delivery_times = delivery_times
         self._published_at = 0.0
         self._subscriptions_dropped = 0
-        self._presence_limit = presence_limit
-        self._tells_last_seen = tells_last_seen
-        self._stream_limits = stream_limits
         self._members: dict[str, Member] = {}
         self.users: UserIndex[Member] = UserIndex()
         self.addresses = AddressCount(connections_per_address)
@@ -377,7 +380,7 @@ class Node:
         if self.hooks is not None:
             self.hooks.on_disconnect(show_to_hooks(member, credentials), code)
 
-    # Channels
+    # Publications, and calls
 
     async def publish(
         self,
@@ -430,54 +433,6 @@ class Node:
         # clients of a channel like that; so it is for those suites only.
         return self.channels.insecure and not options.publication_data_format and bool(data)
 
-    async def history(
-        self, credentials: Credentials, request: HistoryRequest, *, subscribed: bool
-    ) -> HistoryResult:
-        """Read what a channel has kept.
-
-        Args:
-            credentials: Who asks.
-            request: For what.
-            subscribed: Whether the connection is in the channel.
-
-        Raises:
-            ReplyError: Not allowed, 107 for what can never be, 112 for a position of another
-                epoch, or 100 if the broker is away.
-        """
-        channel = policy.check_history(
-            self.channels, credentials, request.channel, subscribed=subscribed
-        )
-        return await self.read_history(channel, request)
-
-    async def read_history(self, channel: Channel, request: HistoryRequest) -> HistoryResult:
-        """Read what a channel has kept, whoever asks.
-
-        Raises:
-            ReplyError: As :meth:`history`, but that everybody may.
-        """
-        since, most = request.since, self._stream_limits.history
-        if since is not None and request.reverse and not since.offset:
-            raise ReplyError(ErrorCode.BAD_REQUEST)
-        wanted = HistoryFilter(
-            limit=request.limit if 0 <= request.limit <= most else most,
-            since=None if since is None else since.offset,
-            reverse=request.reverse,
-        )
-        try:
-            history = await self.broker.history(
-                channel.name, wanted, meta_ttl=channel.options.history_meta_ttl
-            )
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-        position = history.position
-        if since is not None and since.epoch and since.epoch != position.epoch:
-            raise ReplyError(ErrorCode.UNRECOVERABLE_POSITION)
-        return HistoryResult(
-            publications=recovery.fitting(history.publications),
-            epoch=position.epoch,
-            offset=position.offset,
-        )
-
     def on_publication(
         self,
         channel: str,
@@ -501,72 +456,6 @@ class Node:
         finally:
             self._published_at = 0.0
 
-    async def members(
-        self, credentials: Credentials, channel: str, *, subscribed: bool
-    ) -> PresenceResult:
-        """List who is in a channel.
-
-        Args:
-            credentials: Who asks.
-            channel: For which.
-            subscribed: Whether the connection is in it.
-
-        Raises:
-            ReplyError: Not allowed, 106 for more than can be shown, or 100 if the broker is away.
-        """
-        policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
-        return await self.read_members(channel)
-
-    async def read_members(self, channel: str) -> PresenceResult:
-        """List who is in a channel, whoever asks.
-
-        Raises:
-            ReplyError: 106 for more than can be shown, or 100 if the broker is away.
-        """
-        try:
-            members = await self.presence.members(channel, self._presence_limit)
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-        if members is None:
-            raise ReplyError(ErrorCode.LIMIT_EXCEEDED)
-        return PresenceResult(presence=dict(members))
-
-    async def presence_stats(
-        self, credentials: Credentials, channel: str, *, subscribed: bool
-    ) -> PresenceStatsResult:
-        """Count who is in a channel; see :meth:`members`, but that there is no limit.
-
-        Raises:
-            ReplyError: Not allowed, or 100 if the broker is away.
-        """
-        policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
-        return await self.read_presence_stats(channel)
-
-    async def read_presence_stats(self, channel: str) -> PresenceStatsResult:
-        """Count who is in a channel, whoever asks.
-
-        Raises:
-            ReplyError: 100 if the broker is away.
-        """
-        try:
-            stats = await self.presence.stats(channel)
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-        return PresenceStatsResult(num_clients=stats.clients, num_users=stats.users)
-
-    async def last_seen(self, user: str) -> float | None:
-        """Return when a user was last connected, see ``Presence``; None if nobody knows.
-
-        Raises:
-            ReplyError: 108 where it is not kept, or 100 if the broker is away.
-        """
-        if not self._tells_last_seen:
-            raise ReplyError(ErrorCode.NOT_AVAILABLE)
-        try:
-            return await self.presence.last_seen(user)
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-
     async def call(self, member: Member, credentials: Credentials, method: str, data: Raw) -> bytes:
         """Call a method, one of the operator's or ``last_seen``; returns JSON.
 
@@ -575,7 +464,7 @@ class Node:
         """
         if data:
             data = _read_json(data)
-        if method == _LAST_SEEN and self._tells_last_seen and not self._is_hooked(method):
+        if method == _LAST_SEEN and self.lookup.tells_last_seen and not self._is_hooked(method):
             return await self._answer_last_seen(credentials, data)
         if self.hooks is None:
             raise ReplyError(ErrorCode.NOT_AVAILABLE)
@@ -591,7 +480,7 @@ class Node:
             user = msgspec.json.decode(data, type=_LastSeen).user
         except msgspec.MsgspecError:
             raise ReplyError(ErrorCode.BAD_REQUEST) from None
-        return msgspec.json.encode({"user": user, "last_seen": await self.last_seen(user)})
+        return msgspec.json.encode({"user": user, "last_seen": await self.lookup.last_seen(user)})
 
     def publish_options(self, channel: Channel) -> PublishOptions:
         """Say how a publication into a channel is kept."""

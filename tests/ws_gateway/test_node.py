@@ -1,8 +1,7 @@
-"""The operations of one process: what leaves nothing behind, and how a process drains."""
+"""What one process does for all its connections; how it drains is in a file of its own."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -19,32 +18,13 @@ from ws_gateway.protocol.messages import Publication
 
 MakeGateway = Callable[..., Gateway]
 
-PRESENCE = """
+CHANNELS = """
 [client]
 allow_anonymous_connect = true
-
-[without_namespace]
-allow_subscribe_for_client = true
-presence = true
-join_leave = true
-allow_presence_for_subscriber = true
-
-[namespaces.books]
-allow_subscribe_for_client = true
-presence = true
-allow_presence_for_client = true
 
 [namespaces.news]
 allow_subscribe_for_client = true
 join_leave = true
-force_push_join_leave = true
-
-[namespaces.plain]
-allow_subscribe_for_client = true
-
-[namespaces.all]
-allow_subscribe_for_client = true
-presence = true
 """
 
 
@@ -224,158 +204,6 @@ class TestCall:
         assert caught.value.code == ErrorCode.BAD_REQUEST
 
 
-class Pauses:
-    """Stands for the pauses of a drain: time passes at once, and something happens in each."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.lengths: list[float] = []
-        self.during: Callable[[], object] = lambda: None
-        self._gateway = gateway
-
-    async def __call__(self, seconds: float, _hurry: asyncio.Event | None) -> None:
-        """See ``drain._pause``."""
-        self.lengths.append(seconds)
-        self._gateway.loop.advance(seconds)
-        self.during()
-        await settle()
-
-
-@pytest.fixture
-def pauses(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Pauses:
-    """A drain that takes no time."""
-    replaced = Pauses(gateway)
-    monkeypatch.setattr("ws_gateway.drain._pause", replaced)
-    return replaced
-
-
-def open_peers(gateway: Gateway, count: int) -> list[Peer]:
-    """Open a crowd."""
-    return [gateway.open() for _ in range(count)]
-
-
-class TestDrain:
-    """3001 in paced batches, so that the others are not overrun (design section 3)."""
-
-    async def test_not_ready_while_draining(self, gateway: Gateway, pauses: Pauses) -> None:
-        """New handshakes are refused from the first moment."""
-        open_peers(gateway, 2)
-        ready: list[bool] = []
-        pauses.during = lambda: ready.append(gateway.node.ready)
-
-        await gateway.node.drain(1)
-
-        assert ready
-        assert not any(ready)
-        assert gateway.node.draining
-
-    async def test_everybody_is_told_3001(self, gateway: Gateway) -> None:
-        """At once where no time is given, and without a pause."""
-        peers = open_peers(gateway, 5)
-
-        await gateway.node.drain(0)
-
-        assert [peer.closed for peer in peers] == [3001] * 5
-        assert gateway.node.metrics.disconnects == {3001: 5}
-
-    async def test_what_is_queued_is_flushed_first(
-        self, gateway: Gateway, alice: Credentials
-    ) -> None:
-        """Nothing that was accepted for delivery is lost."""
-        peer = await gateway.connect(alice)
-        gateway.publish("dm:#alice", "last")
-
-        await gateway.node.drain(0)
-
-        assert b'"last"' in peer.transport.writes[-1]
-        assert peer.closed == 3001
-
-    async def test_it_takes_the_time_it_is_given(self, gateway: Gateway, pauses: Pauses) -> None:
-        """By the loop's clock."""
-        peers = open_peers(gateway, 100)
-
-        await gateway.node.drain(2)
-
-        assert sum(pauses.lengths) == pytest.approx(2, abs=0.1)
-        assert all(peer.closed == 3001 for peer in peers)
-
-    async def test_a_command_that_is_performed_is_answered(
-        self, gateway: Gateway, pauses: Pauses, alice: Credentials
-    ) -> None:
-        """Who has published knows what became of it."""
-        peer = await gateway.connect(alice)
-        gateway.broker.held = True
-        peer.send({"id": 3, "publish": {"channel": "dm:#alice", "data": 1}})
-        pauses.during = gateway.broker.release
-
-        await gateway.node.drain(1)
-
-        assert {"id": 3, "publish": {}} in await peer.receive()
-        assert peer.closed == 3001
-
-    async def test_hurry_ends_a_pause(self, gateway: Gateway) -> None:
-        """It is not waited out."""
-        peers = open_peers(gateway, 3)
-        hurry = asyncio.Event()
-        draining = asyncio.create_task(gateway.node.drain(1e9, hurry))
-        await settle()
-        told = [peer.closed for peer in peers]
-
-        hurry.set()
-        await draining
-
-        assert sorted(map(str, told)) == ["3001", "None", "None"]
-        assert [peer.closed for peer in peers] == [3001] * 3
-
-    async def test_one_that_leaves_meanwhile_is_not_told(
-        self, gateway: Gateway, pauses: Pauses
-    ) -> None:
-        """Nor counted twice."""
-        peers = open_peers(gateway, 2)
-
-        def leave() -> None:
-            for peer in peers:
-                if peer.closed is None:
-                    peer.connection.lost(1000)
-
-        pauses.during = leave
-
-        await gateway.node.drain(10)
-
-        assert sorted(map(str, (peer.closed for peer in peers))) == ["3001", "None"]
-        assert gateway.node.metrics.disconnects == {3001: 1, 1000: 1}
-
-    async def test_one_that_joins_meanwhile_is_told_too(
-        self, gateway: Gateway, pauses: Pauses, alice: Credentials
-    ) -> None:
-        """Its handshake was on its way when the drain began: no close without a code."""
-        open_peers(gateway, 2)
-        late: list[Peer] = []
-        pauses.during = lambda: late.append(gateway.open(alice))
-
-        await gateway.node.drain(10)
-        await settle()
-
-        assert [peer.closed for peer in late] == [3001] * 2
-
-    async def test_one_that_joins_afterwards_is_told_too(
-        self, gateway: Gateway, alice: Credentials
-    ) -> None:
-        """The process has not exited yet."""
-        await gateway.node.drain(0)
-
-        peer = gateway.open(alice)
-        peer.send({"id": 1, "connect": {}})
-        await settle()
-
-        assert peer.closed == 3001
-
-    async def test_drain_of_nobody_ends_at_once(self, gateway: Gateway, pauses: Pauses) -> None:
-        """Whatever the time it was given."""
-        await gateway.node.drain(30)
-
-        assert pauses.lengths == []
-
-
 class TestLife:
     """From start to stop."""
 
@@ -410,7 +238,7 @@ class TestLife:
         self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
     ) -> None:
         """A process that ends has told the others, and its presence is empty."""
-        gateway = make_gateway(channels=PRESENCE)
+        gateway = make_gateway(channels=CHANNELS)
         told: list[str] = []
         for who in (alice, bob):
             peer = await gateway.connect(who)
@@ -464,96 +292,6 @@ class TestLife:
         assert len({reply["client"] for reply in replies}) == 2
 
 
-class TestPresence:
-    """Who is in a channel, for those who may know it."""
-
-    async def test_stats_count_users_once(
-        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """Protocol section 12: ``num_users`` counts distinct users."""
-        gateway = make_gateway(channels=PRESENCE)
-        peers = [await gateway.connect(who) for who in (alice, alice, bob)]
-        for peer in peers:
-            await peer.ask({"id": 2, "subscribe": {"channel": "room"}})
-
-        (reply,) = await peers[0].ask({"id": 3, "presence_stats": {"channel": "room"}})
-
-        assert reply == {"id": 3, "presence_stats": {"num_clients": 3, "num_users": 2}}
-
-    @pytest.mark.parametrize("command", ["presence", "presence_stats"])
-    @pytest.mark.parametrize(
-        ("channel", "code"),
-        [("plain:1", 108), ("news:1", 108), ("all:1", 103), ("no:1", 102), ("é", 107)],
-    )
-    async def test_it_is_refused(
-        self, make_gateway: MakeGateway, alice: Credentials, command: str, channel: str, code: int
-    ) -> None:
-        """Protocol section 11: 108 without presence, 103 without permission."""
-        peer = await make_gateway(channels=PRESENCE).connect(alice)
-
-        (reply,) = await peer.ask({"id": 2, command: {"channel": channel}})
-
-        assert reply["error"]["code"] == code
-
-    async def test_subscribers_alone_may_ask_where_it_says_so(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """And anybody, where that is allowed."""
-        peer = await make_gateway(channels=PRESENCE).connect(alice)
-
-        refused, empty = await peer.ask(
-            {"id": 2, "presence": {"channel": "room"}},
-            {"id": 3, "presence": {"channel": "books:1"}},
-        )
-
-        assert refused["error"]["code"] == 103
-        assert empty == {"id": 3, "presence": {"presence": {}}}
-
-    async def test_more_than_can_be_shown_are_106_but_counted(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """An error is better than megabytes."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"presence_limit": 2})
-        peers = [await gateway.connect(alice) for _ in range(3)]
-        replies: list[Any] = []
-        for number, peer in enumerate(peers):
-            replies = await peer.ask(
-                {"id": 2, "subscribe": {"channel": "room"}},
-                {"id": 3, "presence": {"channel": "room"}},
-                {"id": 4, "presence_stats": {"channel": "room"}},
-            )
-            assert ("error" in replies[1]) == (number == 2)
-            assert replies[2]["presence_stats"]["num_clients"] == number + 1
-        assert replies[1]["error"] == {"code": 106, "message": "limit exceeded"}
-
-    @pytest.mark.parametrize("command", ["presence", "presence_stats"])
-    async def test_error_100_while_it_cannot_be_had(
-        self,
-        make_gateway: MakeGateway,
-        alice: Credentials,
-        monkeypatch: pytest.MonkeyPatch,
-        command: str,
-    ) -> None:
-        """Temporary; the connection goes on."""
-
-        async def away(*_: object) -> None:
-            raise BrokerUnavailable
-
-        gateway = make_gateway(channels=PRESENCE)
-        peer = await gateway.connect(alice)
-        for name in ("members", "stats"):
-            monkeypatch.setattr(gateway.node.presence, name, away)
-
-        (reply,) = await peer.ask({"id": 2, command: {"channel": "books:1"}})
-
-        assert reply["error"] == {
-            "code": 100,
-            "message": "internal server error",
-            "temporary": True,
-        }
-        assert peer.closed is None
-
-
 class TestLastSeen:
     """When a user was here last, for other users, where the setting says so."""
 
@@ -568,7 +306,7 @@ class TestLastSeen:
         self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
     ) -> None:
         """Never; now; when he went."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        gateway = make_gateway(channels=CHANNELS, node_options={"tells_last_seen": True})
         peer = await gateway.connect(alice)
         answers = [await self.ask(peer)]
         other = await gateway.connect(bob)
@@ -587,13 +325,13 @@ class TestLastSeen:
         self, make_gateway: MakeGateway, alice: Credentials
     ) -> None:
         """As any other rpc without hooks."""
-        peer = await make_gateway(channels=PRESENCE).connect(alice)
+        peer = await make_gateway(channels=CHANNELS).connect(alice)
 
         assert (await self.ask(peer))["code"] == 108
 
     async def test_guests_may_not_ask(self, make_gateway: MakeGateway) -> None:
         """Whoever has not said who he is learns nothing about others."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        gateway = make_gateway(channels=CHANNELS, node_options={"tells_last_seen": True})
         peer = gateway.open()
         await peer.ask({"id": 1, "connect": {}})
 
@@ -604,7 +342,7 @@ class TestLastSeen:
         self, make_gateway: MakeGateway, alice: Credentials, data: object
     ) -> None:
         """In the protocol's own terms."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        gateway = make_gateway(channels=CHANNELS, node_options={"tells_last_seen": True})
 
         assert (await self.ask(await gateway.connect(alice), data))["code"] == 107
 
@@ -619,7 +357,7 @@ class TestLastSeen:
             return "mine"
 
         gateway = make_gateway(
-            channels=PRESENCE, hooks=hooks, node_options={"tells_last_seen": True}
+            channels=CHANNELS, hooks=hooks, node_options={"tells_last_seen": True}
         )
 
         assert await self.ask(await gateway.connect(alice)) == {"data": "mine"}
