@@ -125,7 +125,7 @@ class Connection(Writer):
         emulated: See above.
         client: The connection's id.
         closed: It has ended, or is closing; nothing is sent any more.
-        shown: See ``node.Member``; so is ``shown_of``.
+        shown: See ``member.Member``; so is ``shown_of``.
     """
 
     __slots__ = (
@@ -286,7 +286,7 @@ class Connection(Writer):
     def end_subscription(self, channel: str, code: UnsubscribeCode) -> None:
         """End a subscription that it has, and tell the client."""
         self.session.unsubscribed(channel)
-        self.node.unsubscribe(self, channel)
+        self.node.subscribing.unsubscribe(self, channel)
         end = Unsubscribe(code=code, reason=code.reason)
         self.send(self.codec.encode(Reply(push=Push(channel=channel, unsubscribe=end))))
 
@@ -574,7 +574,9 @@ class Connection(Writer):
             raise Disconnect(DisconnectCode.BAD_REQUEST, "command before connect")
         match request:
             case SubscribeRequest():
-                channel, result, grant = await self.node.subscribe(self, credentials, request)
+                channel, result, grant = await self.node.subscribing.subscribe(
+                    self, credentials, request
+                )
                 self.session.subscribed(channel, _kind(result))
                 if grant is not None:
                     self._granted(channel, grant)
@@ -583,7 +585,7 @@ class Connection(Writer):
             case UnsubscribeRequest(channel=channel):
                 if channel in self.session.channels:
                     self.session.unsubscribed(channel)
-                    self.node.unsubscribe(self, channel)
+                    self.node.subscribing.unsubscribe(self, channel)
                 return Reply(id=command_id, unsubscribe=EMPTY)
             case RPCRequest(method=method, data=data):
                 data = Raw(await self.node.call(self, credentials, method, data))
@@ -607,13 +609,13 @@ class Connection(Writer):
         """Answer what changes nothing."""
         subscribed = request.channel in self.session.channels
         if isinstance(request, HistoryRequest):
-            history = await self.node.history(credentials, request, subscribed=subscribed)
+            history = await self.node.lookup.history(credentials, request, subscribed=subscribed)
             return Reply(id=command_id, history=history)
         channel = request.channel
         if isinstance(request, PresenceRequest):
-            members = await self.node.members(credentials, channel, subscribed=subscribed)
+            members = await self.node.lookup.members(credentials, channel, subscribed=subscribed)
             return Reply(id=command_id, presence=members)
-        stats = await self.node.presence_stats(credentials, channel, subscribed=subscribed)
+        stats = await self.node.lookup.presence_stats(credentials, channel, subscribed=subscribed)
         return Reply(id=command_id, presence_stats=stats)
 
     async def _connect(self, request: ConnectRequest) -> ConnectResult:
@@ -636,7 +638,7 @@ class Connection(Writer):
             if admitted.info is not None:
                 credentials = replace(credentials, info=admitted.info)
             wishes = request.subs or {}
-            channels = node.personal_channels(credentials, admitted.channels, wishes)
+            channels = node.subscribing.personal_channels(credentials, admitted.channels, wishes)
             results = await self._attach_all(credentials, channels, wishes)
         except ReplyError:
             session.connect_failed()
@@ -684,7 +686,7 @@ class Connection(Writer):
         if admitted.info is not None:
             credentials = replace(credentials, info=admitted.info)
         try:
-            channels = self.node.personal_channels(credentials, admitted.channels)
+            channels = self.node.subscribing.personal_channels(credentials, admitted.channels)
             results = await self._attach_all(credentials, channels, {})
         except ReplyError as error:
             # The same of a claim that can never be met.
@@ -700,7 +702,7 @@ class Connection(Writer):
         if not channels and not self.closed:
             return {}
         requests = {channel: wishes.get(channel, _NO_WISH) for channel in channels}
-        return await self.node.attach(
+        return await self.node.subscribing.attach(
             self, credentials, requests, dict(credentials.subs), server_side=True
         )
 
@@ -752,7 +754,7 @@ class Connection(Writer):
         self, credentials: Credentials, request: SubRefreshRequest
     ) -> SubRefreshResult:
         try:
-            token = self.node.check_subscription_token(
+            token = self.node.subscribing.check_token(
                 self, credentials, request.channel, request.token
             )
         except TokenNotYetValid as error:

@@ -1,4 +1,4 @@
-"""The operations of one process, the same for whoever asks for them."""
+"""One process: its connections, what they share, and what is done for them all."""
 
 from __future__ import annotations
 
@@ -6,56 +6,44 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import cast
 
 import msgspec
 from msgspec import Raw
 
-from ws_gateway import delivery, policy, recovery
+from ws_gateway import policy
 from ws_gateway.admission import AddressCount
 from ws_gateway.attendance import Attendance
-from ws_gateway.broker.base import PLAIN, Broker, HistoryFilter, Link, PublishOptions
+from ws_gateway.broker.base import PLAIN, Broker, Link, PublishOptions
 from ws_gateway.channels import Channel, ChannelOptions, Channels
 from ws_gateway.closes import Closes
 from ws_gateway.codes import DisconnectCode, ErrorCode
-from ws_gateway.credentials import Credentials, SubscriptionGrant
+from ws_gateway.credentials import Credentials
 from ws_gateway.deflater import Deflater
-from ws_gateway.delivery import Delivery
-from ws_gateway.drain import Leaving, drain
-from ws_gateway.eviction import Evictable, Eviction
+from ws_gateway.drain import drain
+from ws_gateway.eviction import Eviction
 from ws_gateway.exceptions import (
     BrokerUnavailable,
-    Disconnect,
-    InvalidToken,
     ReplyError,
-    TokenExpired,
-    TokenNotYetValid,
 )
-from ws_gateway.hooks import Caller, Connected, Hooks
-from ws_gateway.hub import Hub, Subscriber
+from ws_gateway.hooks import Connected, Hooks
+from ws_gateway.hub import Hub
+from ws_gateway.lookup import Lookup
+from ws_gateway.member import Member, show_to_hooks, show_to_others
 from ws_gateway.metrics import Buckets, DeliveryTimes, Metrics
 from ws_gateway.presence.base import Presence
 from ws_gateway.protocol import payload
 from ws_gateway.protocol.messages import (
-    ABSENT,
-    ClientInfo,
-    HistoryRequest,
-    HistoryResult,
-    PresenceResult,
-    PresenceStatsResult,
     Publication,
-    SubscribeRequest,
-    SubscribeResult,
 )
 from ws_gateway.rate_limit import UNLIMITED, Rate, UserBuckets
-from ws_gateway.recovery import Terms
 from ws_gateway.revocations.deny_set import Kind
 from ws_gateway.session import SessionLimits
-from ws_gateway.streams import Joining, StreamLimits, Streams
-from ws_gateway.subscription_tokens import SubscriptionToken, SubscriptionTokens
+from ws_gateway.streams import StreamLimits, Streams
+from ws_gateway.subscribing import Subscribing
+from ws_gateway.subscription_tokens import SubscriptionTokens
 from ws_gateway.timers import TimerWheel
 from ws_gateway.users import UserIndex
 from ws_gateway.writer import Flusher, WriteLimits
@@ -63,49 +51,10 @@ from ws_gateway.writer import Flusher, WriteLimits
 logger = logging.getLogger(__name__)
 
 _STREAM_LIMITS = StreamLimits()
-_SUBSCRIBED = SubscribeResult()
 _ADMITTED = Connected()
 _LAST_NEWS_SECONDS = 5.0
 _DEPTH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 _LAST_SEEN = "last_seen"
-
-
-class _Plan(msgspec.Struct, frozen=True, gc=False):
-    """What a subscription is granted.
-
-    Attributes:
-        channel: To what.
-        options: What is true of the channel for this subscription.
-        terms: Its position; None if it has none.
-        told: How it is told of publications.
-    """
-
-    channel: Channel
-    options: ChannelOptions
-    terms: Terms | None
-    told: Delivery
-
-
-class Member(Subscriber, Evictable, Leaving, Protocol):
-    """A connection, as far as the node knows it.
-
-    Attributes:
-        client: Its id.
-        address: The peer's.
-        shown: The node's own note of what others see of it; every channel it is in has that.
-        shown_of: The credentials that this was written from.
-    """
-
-    client: str
-    address: str
-    shown: ClientInfo | None
-    shown_of: Credentials | None
-
-    def lose_position(self, channel: str) -> None:
-        """End a subscription that has a position, for publications were missed."""
-
-    def miss(self, channel: str) -> None:
-        """End a subscription because a publication was left out: it reads too slowly."""
 
 
 def _none_revoked(_credentials: Credentials) -> None:
@@ -146,6 +95,8 @@ class Node:
         addresses: How many connections each address has.
         deflater: Compresses for connections that can read it.
         closes: The connections that ended last.
+        subscribing: Begins and ends their subscriptions.
+        lookup: Tells them what is known of channels and users.
     """
 
     def __init__(
@@ -206,17 +157,32 @@ class Node:
             limits=stream_limits,
         )
         self.attendance = Attendance(presence=presence, broker=broker, loop=loop)
+        self.subscribing = Subscribing(
+            broker=broker,
+            channels=channels,
+            hub=self.hub,
+            streams=self.streams,
+            attendance=self.attendance,
+            hooks=hooks,
+            tokens=subscription_tokens,
+            clock=clock,
+            max_channels=session_limits.max_channels,
+        )
+        self.lookup = Lookup(
+            broker=broker,
+            presence=presence,
+            channels=channels,
+            history_limit=stream_limits.history,
+            presence_limit=presence_limit,
+            tells_last_seen=tells_last_seen,
+        )
         self.deflater = Deflater(compression_min_bytes)
         self.closes = Closes()
         self.draining = False
         self._delivery_times = delivery_times
         self._published_at = 0.0
         self._subscriptions_dropped = 0
-        self._presence_limit = presence_limit
-        self._tells_last_seen = tells_last_seen
-        self._stream_limits = stream_limits
         self._members: dict[str, Member] = {}
-        self._subscription_tokens = subscription_tokens
         self.users: UserIndex[Member] = UserIndex()
         self.addresses = AddressCount(connections_per_address)
         self._per_user = connections_per_user
@@ -371,7 +337,7 @@ class Node:
         if member.credentials is not None:
             self.users.remove(member.credentials.user, member)
         for channel in channels:
-            self._detach(channel, member)
+            self.subscribing.unsubscribe(member, channel)
 
     async def drain(self, seconds: float, hurry: asyncio.Event | None = None) -> None:
         """Refuse new connections, and ask the open ones to come back elsewhere (3001).
@@ -400,7 +366,7 @@ class Node:
         """
         if self.hooks is None:
             return _ADMITTED
-        return await self.hooks.on_connect(self._caller(member, credentials), bytes(data))
+        return await self.hooks.on_connect(show_to_hooks(member, credentials), bytes(data))
 
     def came(self, credentials: Credentials) -> None:
         """Note that a connection was admitted."""
@@ -412,273 +378,9 @@ class Node:
         if credentials.user:
             self.presence.depart(credentials.user)
         if self.hooks is not None:
-            self.hooks.on_disconnect(self._caller(member, credentials), code)
+            self.hooks.on_disconnect(show_to_hooks(member, credentials), code)
 
-    # Channels
-
-    def personal_channels(
-        self, credentials: Credentials, more: Iterable[str] = (), wished: Iterable[str] = ()
-    ) -> list[str]:
-        """List the channels the server subscribes these credentials to.
-
-        Args:
-            credentials: Whose.
-            more: Others, that the operator's hook has named.
-            wished: Others, that the client has named; those it may not subscribe to are left out.
-
-        Raises:
-            ReplyError: 102 or 107 where a claim names a channel that cannot be, 103 where it names
-                another's personal channel: one issuer does not speak for another's users.
-            Disconnect: 3505 for more than a connection may have, 3501 where the client names a
-                channel that cannot be.
-        """
-        channels = list(dict.fromkeys((*credentials.channels, *more)))
-        personal = self.channels.personal_channel(credentials.user)
-        for channel in channels:
-            if self.channels.resolve(channel).personal and channel != personal:
-                raise ReplyError(ErrorCode.PERMISSION_DENIED)
-        if personal is not None and personal not in channels:
-            channels.append(personal)
-        known = frozenset(channels)
-        for channel in dict.fromkeys(wished):
-            if channel not in known and self._is_entitled(credentials, channel):
-                channels.append(channel)  # noqa: PERF401 - mostly there are none
-        if len(channels) > self.session_limits.max_channels:
-            raise Disconnect(DisconnectCode.CHANNEL_LIMIT, "server-side subscriptions")
-        return channels
-
-    def _is_entitled(self, credentials: Credentials, channel: str) -> bool:
-        """Whether a client that names a channel in connect is subscribed to it."""
-        try:
-            policy.check_subscribe(self.channels, credentials, channel)
-        except ReplyError as error:
-            if error.code != ErrorCode.PERMISSION_DENIED:
-                raise Disconnect(DisconnectCode.BAD_REQUEST, "subs") from None
-            return False
-        # The operator's hook is asked for each subscribe command, which this is none of.
-        return self.hooks is None or not self.hooks.checks_subscriptions
-
-    async def subscribe(
-        self, member: Member, credentials: Credentials, request: SubscribeRequest
-    ) -> tuple[str, SubscribeResult, SubscriptionGrant | None]:
-        """Subscribe a connection on its own wish.
-
-        When this returns, publications follow: the caller queues its reply before it awaits.
-
-        Returns:
-            The channel's name, of which there are not to be as many copies as subscribers; the
-            reply; and what a token or the operator's hook grants in particular.
-
-        Raises:
-            ReplyError: Not allowed, 100 if the broker is away, or 112 where the client wants to
-                resume or nothing.
-            Disconnect: 3500 for a token that is another's, or as the hook says.
-        """
-        grant: SubscriptionGrant | None = None
-        if request.token:
-            grant = self._read_grant(member, credentials, request.channel, request.token)
-        channel = policy.check_subscribe(
-            self.channels, credentials, request.channel, token=grant is not None
-        ).name
-        if self.hooks is not None:
-            answer = await self.hooks.on_subscribe(
-                self._caller(member, credentials), channel, bytes(request.data)
-            )
-            if answer.info is not None or answer.data is not None:
-                grant = grant or SubscriptionGrant()
-                grant = replace(
-                    grant, info=answer.info or grant.info, data=answer.data or grant.data
-                )
-        grants = {} if grant is None else {channel: grant}
-        results = await self.attach(member, credentials, {channel: request}, grants)
-        return channel, results[channel], grant
-
-    def _read_grant(
-        self, member: Member, credentials: Credentials, channel: str, token: str
-    ) -> SubscriptionGrant:
-        """Return what the token of a subscribe command grants."""
-        self.channels.resolve(channel)  # a name that cannot be says more than a wrong token
-        try:
-            grant = self.check_subscription_token(member, credentials, channel, token).grant
-        except TokenNotYetValid as error:
-            raise ReplyError(ErrorCode.TOKEN_EXPIRED, error.message) from None
-        except TokenExpired:
-            raise ReplyError(ErrorCode.TOKEN_EXPIRED) from None
-        except InvalidToken:
-            raise ReplyError(ErrorCode.PERMISSION_DENIED) from None
-        if grant.expires_at <= self.clock():
-            raise ReplyError(ErrorCode.EXPIRED)
-        return grant
-
-    def check_subscription_token(
-        self, member: Member, credentials: Credentials, channel: str, token: str
-    ) -> SubscriptionToken:
-        """Return what a token says that lets this connection into a channel.
-
-        Args:
-            member: The connection.
-            credentials: Whose it is.
-            channel: The channel it must be for; empty for the one that it names.
-            token: The token.
-
-        Raises:
-            InvalidToken: It is not accepted, or none ever is.
-            TokenExpired: It was good once.
-            TokenNotYetValid: It will be good.
-            Disconnect: 3500, it is for another channel, user or connection.
-        """
-        if self._subscription_tokens is None:
-            raise InvalidToken("no_secret")
-        verified = self._subscription_tokens.verify(token)
-        if not verified.is_for(
-            channel=channel or verified.channel, user=credentials.user, client=member.client
-        ):
-            raise Disconnect(DisconnectCode.INVALID_TOKEN, "subscription token of another")
-        return verified
-
-    async def attach(
-        self,
-        member: Member,
-        credentials: Credentials,
-        requests: Mapping[str, SubscribeRequest],
-        grants: Mapping[str, SubscriptionGrant],
-        *,
-        server_side: bool = False,
-    ) -> dict[str, SubscribeResult]:
-        """Subscribe a connection to channels, all or none, without asking whether it may.
-
-        When this returns, publications follow.
-
-        Args:
-            member: The connection.
-            credentials: Whose it is.
-            requests: What the client wishes of each channel.
-            grants: What is granted in particular for some.
-            server_side: Whether the server began these subscriptions.
-
-        Raises:
-            ReplyError: 100 if the broker is away, 107 for a filter that cannot be, 112 as the
-                request wishes it.
-            Disconnect: 3010, what came live meanwhile does not join with the history; 3506, what
-                was missed cannot be said in the client's encoding.
-        """
-        joining: dict[str, Joining] = {}
-        results: dict[str, SubscribeResult] = {}
-        numbers = not server_side and not member.codec.binary
-        plans: dict[str, _Plan] = {}
-        for name, request in requests.items():
-            plans[name] = self._plan(credentials, request, name, grants.get(name), numbers=numbers)
-        room = recovery.MAX_BYTES  # for all of them: they are in one answer
-        try:
-            await self._prepare(member, requests, plans, joining)
-            for name, plan in plans.items():
-                if name in joining:
-                    result = joining[name].finish(member, plan.told, room)
-                    room -= sum(map(recovery.measure, result.publications))
-                else:
-                    self.hub.add(name, member, plan.told)
-                    result = _SUBSCRIBED
-                if plan.told.numbered:
-                    result = msgspec.structs.replace(result, id=self.hub.number(name))
-                results[name] = result
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-        except (Disconnect, ReplyError):
-            for name in results:
-                self._detach(name, member)
-            raise
-        finally:
-            for one in joining.values():
-                one.abandon()
-            if len(results) < len(requests):
-                # What was asked for in vain, because another failed or the client has gone.
-                self._give_up_unused(requests)
-        for name, request in requests.items():
-            self._enter(member, credentials, plans[name], request, grants.get(name))
-        return results
-
-    def _enter(
-        self,
-        member: Member,
-        credentials: Credentials,
-        plan: _Plan,
-        request: SubscribeRequest,
-        grant: SubscriptionGrant | None,
-    ) -> None:
-        """Let presence, and the others in the channel, know of a subscription that has begun."""
-        channel, options = plan.channel.name, plan.options
-        if options.force_push_join_leave or (
-            options.join_leave
-            and request.join_leave
-            and policy.may_see_presence(self.channels, credentials, plan.channel, subscribed=True)
-        ):
-            self.hub.watch(channel, member)
-        if options.presence or options.join_leave:
-            info = _info(member, credentials, None if grant is None else grant.info)
-            self.attendance.enter(
-                channel, info, present=options.presence, announced=options.join_leave
-            )
-
-    async def _prepare(
-        self,
-        member: Member,
-        requests: Mapping[str, SubscribeRequest],
-        plans: Mapping[str, _Plan],
-        joining: dict[str, Joining],
-    ) -> None:
-        """Subscribe the broker, and read what the subscriptions with a position begin with."""
-        subscribed = self.broker.subscribed
-        while True:
-            # Awaiting one, another may be given up by its last subscriber: look again.
-            again = False
-            for name in requests:
-                if not subscribed(name):
-                    await self.broker.subscribe(name)
-                    again = True
-            if again:
-                continue
-            for name, plan in plans.items():
-                if plan.terms is None or (name in joining and joining[name].intact):
-                    continue
-                if name in joining:
-                    joining[name].abandon()
-                joining[name] = self.streams.join(
-                    name, plan.terms, requests[name], plan.options.history_meta_ttl
-                )
-            if not joining:
-                break
-            await _all([one.read() for one in joining.values() if not one.ready])
-            if all(map(subscribed, requests)) and all(one.intact for one in joining.values()):
-                break
-        if member.closed:
-            raise Disconnect(DisconnectCode.NORMAL, "gone meanwhile")
-
-    def _plan(
-        self,
-        credentials: Credentials,
-        request: SubscribeRequest,
-        channel: str,
-        grant: SubscriptionGrant | None,
-        *,
-        numbers: bool,
-    ) -> _Plan:
-        """Say what a subscription is granted."""
-        resolved = self.channels.resolve(channel)
-        options = resolved.options
-        if grant is not None:
-            options = options.overridden(grant.override)
-        terms: Terms | None = None
-        if options.history:
-            may_read = policy.may_read_history(
-                self.channels, credentials, resolved, subscribed=True
-            )
-            terms = recovery.agree(options, request, may_read=may_read)
-        told = delivery.agree(options, request, positioned=terms is not None, numbers=numbers)
-        return _Plan(resolved, options, terms, told)
-
-    def unsubscribe(self, member: Member, channel: str) -> None:
-        """End a subscription the connection has."""
-        self._detach(channel, member)
+    # Publications, and calls
 
     async def publish(
         self,
@@ -710,9 +412,9 @@ class Node:
         if not (member.codec.binary and self._takes_bytes(options, data)):
             data = _read_json(data, only_objects=options.publication_data_format == "json_object")
         if self.hooks is not None and self.hooks.checks_publications:
-            caller = self._caller(member, credentials)
+            caller = show_to_hooks(member, credentials)
             data = Raw(await self.hooks.on_publish(caller, channel, bytes(data)))
-        info = _info(member, credentials, chan_info)
+        info = show_to_others(member, credentials, chan_info)
         try:
             published = await self.broker.publish(
                 channel, Publication(data=data, info=info), self.publish_options(resolved)
@@ -730,54 +432,6 @@ class Node:
         # suites of several SDKs publish plain text there. One client could disconnect all JSON
         # clients of a channel like that; so it is for those suites only.
         return self.channels.insecure and not options.publication_data_format and bool(data)
-
-    async def history(
-        self, credentials: Credentials, request: HistoryRequest, *, subscribed: bool
-    ) -> HistoryResult:
-        """Read what a channel has kept.
-
-        Args:
-            credentials: Who asks.
-            request: For what.
-            subscribed: Whether the connection is in the channel.
-
-        Raises:
-            ReplyError: Not allowed, 107 for what can never be, 112 for a position of another
-                epoch, or 100 if the broker is away.
-        """
-        channel = policy.check_history(
-            self.channels, credentials, request.channel, subscribed=subscribed
-        )
-        return await self.read_history(channel, request)
-
-    async def read_history(self, channel: Channel, request: HistoryRequest) -> HistoryResult:
-        """Read what a channel has kept, whoever asks.
-
-        Raises:
-            ReplyError: As :meth:`history`, but that everybody may.
-        """
-        since, most = request.since, self._stream_limits.history
-        if since is not None and request.reverse and not since.offset:
-            raise ReplyError(ErrorCode.BAD_REQUEST)
-        wanted = HistoryFilter(
-            limit=request.limit if 0 <= request.limit <= most else most,
-            since=None if since is None else since.offset,
-            reverse=request.reverse,
-        )
-        try:
-            history = await self.broker.history(
-                channel.name, wanted, meta_ttl=channel.options.history_meta_ttl
-            )
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-        position = history.position
-        if since is not None and since.epoch and since.epoch != position.epoch:
-            raise ReplyError(ErrorCode.UNRECOVERABLE_POSITION)
-        return HistoryResult(
-            publications=recovery.fitting(history.publications),
-            epoch=position.epoch,
-            offset=position.offset,
-        )
 
     def on_publication(
         self,
@@ -802,72 +456,6 @@ class Node:
         finally:
             self._published_at = 0.0
 
-    async def members(
-        self, credentials: Credentials, channel: str, *, subscribed: bool
-    ) -> PresenceResult:
-        """List who is in a channel.
-
-        Args:
-            credentials: Who asks.
-            channel: For which.
-            subscribed: Whether the connection is in it.
-
-        Raises:
-            ReplyError: Not allowed, 106 for more than can be shown, or 100 if the broker is away.
-        """
-        policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
-        return await self.read_members(channel)
-
-    async def read_members(self, channel: str) -> PresenceResult:
-        """List who is in a channel, whoever asks.
-
-        Raises:
-            ReplyError: 106 for more than can be shown, or 100 if the broker is away.
-        """
-        try:
-            members = await self.presence.members(channel, self._presence_limit)
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-        if members is None:
-            raise ReplyError(ErrorCode.LIMIT_EXCEEDED)
-        return PresenceResult(presence=dict(members))
-
-    async def presence_stats(
-        self, credentials: Credentials, channel: str, *, subscribed: bool
-    ) -> PresenceStatsResult:
-        """Count who is in a channel; see :meth:`members`, but that there is no limit.
-
-        Raises:
-            ReplyError: Not allowed, or 100 if the broker is away.
-        """
-        policy.check_presence(self.channels, credentials, channel, subscribed=subscribed)
-        return await self.read_presence_stats(channel)
-
-    async def read_presence_stats(self, channel: str) -> PresenceStatsResult:
-        """Count who is in a channel, whoever asks.
-
-        Raises:
-            ReplyError: 100 if the broker is away.
-        """
-        try:
-            stats = await self.presence.stats(channel)
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-        return PresenceStatsResult(num_clients=stats.clients, num_users=stats.users)
-
-    async def last_seen(self, user: str) -> float | None:
-        """Return when a user was last connected, see ``Presence``; None if nobody knows.
-
-        Raises:
-            ReplyError: 108 where it is not kept, or 100 if the broker is away.
-        """
-        if not self._tells_last_seen:
-            raise ReplyError(ErrorCode.NOT_AVAILABLE)
-        try:
-            return await self.presence.last_seen(user)
-        except BrokerUnavailable as error:
-            raise ReplyError(ErrorCode.INTERNAL) from error
-
     async def call(self, member: Member, credentials: Credentials, method: str, data: Raw) -> bytes:
         """Call a method, one of the operator's or ``last_seen``; returns JSON.
 
@@ -876,11 +464,11 @@ class Node:
         """
         if data:
             data = _read_json(data)
-        if method == _LAST_SEEN and self._tells_last_seen and not self._is_hooked(method):
+        if method == _LAST_SEEN and self.lookup.tells_last_seen and not self._is_hooked(method):
             return await self._answer_last_seen(credentials, data)
         if self.hooks is None:
             raise ReplyError(ErrorCode.NOT_AVAILABLE)
-        return await self.hooks.call(self._caller(member, credentials), method, bytes(data))
+        return await self.hooks.call(show_to_hooks(member, credentials), method, bytes(data))
 
     def _is_hooked(self, method: str) -> bool:
         return self.hooks is not None and self.hooks.has(method)
@@ -892,16 +480,7 @@ class Node:
             user = msgspec.json.decode(data, type=_LastSeen).user
         except msgspec.MsgspecError:
             raise ReplyError(ErrorCode.BAD_REQUEST) from None
-        return msgspec.json.encode({"user": user, "last_seen": await self.last_seen(user)})
-
-    def _caller(self, member: Member, credentials: Credentials) -> Caller:
-        return Caller(
-            user=credentials.user,
-            client=member.client,
-            scopes=credentials.scopes,
-            info=msgspec.json.decode(credentials.info) if credentials.info else None,
-            meta=msgspec.json.decode(credentials.meta) if credentials.meta else None,
-        )
+        return msgspec.json.encode({"user": user, "last_seen": await self.lookup.last_seen(user)})
 
     def publish_options(self, channel: Channel) -> PublishOptions:
         """Say how a publication into a channel is kept."""
@@ -933,48 +512,11 @@ class Node:
         for subscriber in self.hub.subscribers(channel):
             cast("Member", subscriber).lose_position(channel)  # nobody else is in the hub
 
-    def _detach(self, channel: str, member: Member) -> None:
-        self.attendance.leave(channel, member.client)
-        if self.hub.remove(channel, member):
-            self._give_up(channel)
-
-    def _give_up_unused(self, channels: Iterable[str]) -> None:
-        for channel in channels:
-            if channel not in self.hub:
-                self._give_up(channel)
-
-    def _give_up(self, channel: str) -> None:
-        self.streams.drop(channel)
-        self.broker.unsubscribe(channel)
-
 
 class _LastSeen(msgspec.Struct):
     """What a client asks with."""
 
     user: str
-
-
-def _info(member: Member, credentials: Credentials, chan_info: bytes | None) -> ClientInfo:
-    """Say what others see of a connection."""
-    shown = member.shown
-    if shown is None or member.shown_of is not credentials:
-        shown = member.shown = ClientInfo(
-            user=credentials.user,
-            client=member.client,
-            conn_info=Raw(credentials.info) if credentials.info else ABSENT,
-        )
-        member.shown_of = credentials
-    return msgspec.structs.replace(shown, chan_info=Raw(chan_info)) if chan_info else shown
-
-
-async def _all(works: list[Coroutine[Any, Any, None]]) -> None:
-    """Run them side by side to their ends; raises what the first of them raised."""
-    if len(works) == 1:
-        await works[0]  # which may not have to wait at all
-        return
-    for outcome in await asyncio.gather(*works, return_exceptions=True):
-        if outcome is not None:
-            raise outcome
 
 
 def _read_json(data: Raw, *, only_objects: bool = False) -> Raw:

@@ -205,7 +205,7 @@ async def _subscribe(connection: Connection, order: Subscribe) -> None:
     if order.since is not None:
         offset, epoch = order.since
         request = SubscribeRequest(channel=channel, recover=True, offset=offset, epoch=epoch)
-    results = await node.attach(
+    results = await node.subscribing.attach(
         connection, credentials, {channel: request}, {channel: grant}, server_side=True
     )
     result = results[channel]

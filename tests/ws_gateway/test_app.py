@@ -205,15 +205,15 @@ class TestStart:
 
             assert credentials.user == "42"
             assert gateway.node.required_scope(credentials) == ""
-            assert gateway.node._subscription_tokens is not None
-            assert gateway.node._subscription_tokens.verify(sign({"channel": "a"})).channel == "a"
+            assert gateway.node.subscribing._tokens is not None
+            assert gateway.node.subscribing._tokens.verify(sign({"channel": "a"})).channel == "a"
             with pytest.raises(InvalidToken, match="sub"):
                 await gateway.verifier.verify(sign({"sub": "corp.42"}))
 
     async def test_without_a_secret_they_are_not(self) -> None:
         """And no subscription token is."""
         async with open_gateway(Settings()) as gateway:
-            assert gateway.node._subscription_tokens is None
+            assert gateway.node.subscribing._tokens is None
             with pytest.raises(InvalidToken):
                 await gateway.verifier.verify(sign({"sub": "42"}))
 

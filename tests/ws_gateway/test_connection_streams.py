@@ -61,7 +61,7 @@ async def streams(make_gateway: Callable[..., Gateway]) -> Gateway:
 
 
 class TestStreams:
-    """Positions, recovery and history as a client sees them (protocol sections 7, 8 and 11)."""
+    """Positions and recovery as a client sees them (protocol sections 7 and 8)."""
 
     async def test_subscribe_reply_has_the_position(
         self, streams: Gateway, alice: Credentials
@@ -271,65 +271,3 @@ class TestStreams:
         await settle()
 
         assert not len(streams.node.streams)
-
-    @pytest.mark.parametrize(
-        ("request_", "offsets"),
-        [
-            ({}, []),
-            ({"limit": 2}, [6, 7]),
-            ({"limit": -1}, [6, 7, 8, 9]),
-            ({"limit": 2_000_000}, [6, 7, 8, 9]),
-            ({"limit": -1, "since": {"offset": 7}}, [8, 9]),
-            ({"limit": 2, "reverse": True}, [9, 8]),
-            ({"limit": 2, "reverse": True, "since": {"offset": 8}}, [7, 6]),
-        ],
-    )
-    async def test_history(
-        self,
-        streams: Gateway,
-        alice: Credentials,
-        request_: dict[str, object],
-        offsets: list[int],
-    ) -> None:
-        """Always with the position; publications, epoch and offset are always written."""
-        peer = await streams.connect(alice)
-        (reply,) = await peer.ask(subscribe("news"))
-        for number in range(9):
-            await peer.ask(publish("news", number))
-
-        (answer,) = await peer.ask({"id": 4, "history": {"channel": "news", **request_}})
-
-        history = answer["history"]
-        assert (history["offset"], history["epoch"]) == (9, reply["subscribe"]["epoch"])
-        assert [found["offset"] for found in history["publications"]] == offsets
-        assert all(found["info"]["user"] == "alice" for found in history["publications"])
-
-    @pytest.mark.parametrize(
-        ("request_", "code"),
-        [
-            ({"channel": "news"}, 103),
-            ({"channel": "nowhere:1"}, 102),
-            ({"channel": "read", "since": {"offset": 1, "epoch": "other"}}, 112),
-            ({"channel": "read", "reverse": True, "since": {"offset": 0}}, 107),
-        ],
-    )
-    async def test_history_that_cannot_be_had(
-        self, streams: Gateway, alice: Credentials, request_: dict[str, object], code: int
-    ) -> None:
-        """Not subscribed, no such namespace, another epoch, before the first."""
-        peer = await streams.connect(alice)
-        await peer.ask(subscribe("read"))
-
-        (reply,) = await peer.ask({"id": 4, "history": request_})
-
-        assert reply["error"]["code"] == code
-
-    async def test_empty_history_is_written(self, streams: Gateway, alice: Credentials) -> None:
-        """SDKs index these keys."""
-        peer = await streams.connect(alice)
-        await peer.ask(subscribe("read"))
-
-        (reply,) = await peer.ask({"id": 4, "history": {"channel": "read", "limit": 5}})
-
-        assert reply["history"].keys() == {"publications", "epoch", "offset"}
-        assert (reply["history"]["publications"], reply["history"]["offset"]) == ([], 0)

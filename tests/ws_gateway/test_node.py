@@ -1,8 +1,7 @@
-"""The operations of one process: what leaves nothing behind, and how a process drains."""
+"""What one process does for all its connections; how it drains is in a file of its own."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -11,139 +10,22 @@ from msgspec import Raw
 
 from tests.ws_gateway.conftest import WALL_TIME, Gateway, Peer, raw, settle
 from ws_gateway.codes import DisconnectCode, ErrorCode
-from ws_gateway.credentials import Credentials, SubscriptionGrant
-from ws_gateway.exceptions import BrokerUnavailable, Disconnect, ReplyError
+from ws_gateway.credentials import Credentials
+from ws_gateway.exceptions import BrokerUnavailable, ReplyError
 from ws_gateway.hooks import Caller, Hooks
 from ws_gateway.protocol.codec import JSON, PROTOBUF, Codec
 from ws_gateway.protocol.messages import Publication
 
-MakeCredentials = Callable[..., Credentials]
+MakeGateway = Callable[..., Gateway]
 
+CHANNELS = """
+[client]
+allow_anonymous_connect = true
 
-class TestAttach:
-    """The first subscriber of a channel asks the broker, the last one gives it up."""
-
-    async def test_broker_is_asked_once_per_channel(
-        self, gateway: Gateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """Whoever comes later is served by the subscription that is there."""
-        peers = [await gateway.connect(who) for who in (alice, bob, alice)]
-        for peer in peers:
-            await peer.ask({"id": 2, "subscribe": {"channel": "news"}})
-
-        assert gateway.broker.requests.count(("subscribe", "news")) == 1
-        for peer in peers:
-            assert gateway.broker.subscribed("news")
-            peer.connection.lost(1006)
-        assert not gateway.broker.subscribed("news")
-        assert gateway.broker.requests.count(("unsubscribe", "news")) == 1
-
-    async def test_two_at_once_share_the_channel(
-        self, gateway: Gateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """Both ask while neither has it; both get it, and both must leave before it goes."""
-        peers = [await gateway.connect(who) for who in (alice, bob)]
-        gateway.broker.held = True
-        for peer in peers:
-            peer.send({"id": 2, "subscribe": {"channel": "news"}})
-
-        gateway.broker.release()
-
-        for peer in peers:
-            assert await peer.receive() == [{"id": 2, "subscribe": {}}]
-        peers[0].connection.lost(1006)
-        assert gateway.broker.subscribed("news")
-
-    async def test_one_that_gives_up_does_not_take_the_channel_from_another(
-        self, gateway: Gateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """The other looks again, and asks anew."""
-        leaving, staying = [await gateway.connect(who) for who in (alice, bob)]
-        gateway.broker.held = True
-        for peer in (leaving, staying):
-            peer.send({"id": 2, "subscribe": {"channel": "news"}})
-        await settle()
-
-        leaving.connection.lost(1006)
-        await settle()
-        gateway.broker.release()
-        await settle()
-        gateway.publish("news", 1)
-
-        replies = await staying.receive()
-        assert replies[0] == {"id": 2, "subscribe": {}}
-        assert replies[1]["push"]["pub"]["data"] == 1
-        assert gateway.broker.subscribed("news")
-
-    async def test_last_one_leaving_during_anothers_wait(
-        self, gateway: Gateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """The broker is told to give the channel up before it has answered the second."""
-        first, second = [await gateway.connect(who) for who in (alice, bob)]
-        gateway.broker.held = True
-        first.send({"id": 2, "subscribe": {"channel": "news"}})
-        second.send({"id": 2, "subscribe": {"channel": "news"}})
-        gateway.broker.release(count=1)
-        await settle()
-        assert await first.receive() == [{"id": 2, "subscribe": {}}]
-
-        first.connection.lost(1006)
-        gateway.broker.release()
-
-        assert await second.receive() == [{"id": 2, "subscribe": {}}]
-        assert gateway.broker.subscribed("news")
-
-    async def test_all_or_none(self, gateway: Gateway, make_credentials: MakeCredentials) -> None:
-        """What was had before the broker went away is given up again."""
-        peer = gateway.open(make_credentials(channels=("staff:1", "staff:2")))
-        gateway.broker.held = True
-        peer.send({"id": 1, "connect": {}})
-        await settle()
-        gateway.broker.release(count=1)
-        await settle()
-
-        gateway.broker.release(BrokerUnavailable())
-
-        (reply,) = await peer.receive()
-        assert reply["error"] == {
-            "code": 100,
-            "message": "internal server error",
-            "temporary": True,
-        }
-        assert gateway.broker.channels == set()
-        assert len(gateway.node.hub) == 0
-
-    async def test_channel_that_a_claim_names_twice_is_one(
-        self, gateway: Gateway, make_credentials: MakeCredentials
-    ) -> None:
-        """Also one's own personal channel."""
-        who = make_credentials(channels=("staff:1", "staff:1", "dm:#alice"))
-
-        assert gateway.node.personal_channels(who) == ["staff:1", "dm:#alice"]
-
-    @pytest.mark.parametrize(
-        ("channel", "code"), [("nowhere:1", 102), ("é", 107), ("", 107), ("dm:#bob", 103)]
-    )
-    async def test_claim_that_names_no_channel_is_refused(
-        self, gateway: Gateway, make_credentials: MakeCredentials, channel: str, code: int
-    ) -> None:
-        """Protocol section 5: an unknown namespace is 102; another's personal channel is 103."""
-        with pytest.raises(ReplyError) as caught:
-            gateway.node.personal_channels(make_credentials(channels=(channel,)))
-
-        assert caught.value.code == code
-
-    async def test_more_channels_than_a_connection_may_have_end_it(
-        self, gateway: Gateway, make_credentials: MakeCredentials
-    ) -> None:
-        """Protocol section 5: too many server-side channels are 3505, the personal one counted."""
-        limit = gateway.node.session_limits.max_channels
-        channels = tuple(f"staff:{number}" for number in range(limit))
-
-        with pytest.raises(Disconnect) as caught:
-            gateway.node.personal_channels(make_credentials(channels=channels))
-
-        assert caught.value.code == 3505
+[namespaces.news]
+allow_subscribe_for_client = true
+join_leave = true
+"""
 
 
 class TestPublish:
@@ -291,24 +173,22 @@ class TestCall:
 
         assert caught.value.code == ErrorCode.NOT_AVAILABLE
 
-    async def test_hook_sees_who_calls_and_no_token(
+    async def test_hook_is_told_who_calls(
         self, make_gateway: Callable[..., Gateway], alice: Credentials, bob: Credentials
     ) -> None:
-        """User, connection, scopes, and what the token says of the user."""
+        """Each his own, whoever else is connected."""
         callers: list[Caller] = []
         hooks = Hooks()
         hooks.rpc("who")(lambda caller, _data: callers.append(caller))
         gateway = make_gateway(hooks=hooks)
-        for who in (alice, bob):
-            peer = await gateway.connect(who)
+        peers = [await gateway.connect(who) for who in (alice, bob)]
+        for peer, who in zip(peers, (alice, bob), strict=True):
             await gateway.node.call(peer.connection, who, "who", Raw())
 
-        assert [(caller.user, caller.info) for caller in callers] == [
-            ("alice", {"name": "Alice"}),
-            ("bob", None),
+        assert [(caller.user, caller.client) for caller in callers] == [
+            ("alice", peers[0].connection.client),
+            ("bob", peers[1].connection.client),
         ]
-        assert callers[0].client != callers[1].client
-        assert callers[1].scopes == {"connect"}
 
     @pytest.mark.parametrize("data", [b"1e999", b'"\\ud800"', b"[" * 5000 + b"]" * 5000])
     async def test_bad_argument_is_107(
@@ -322,158 +202,6 @@ class TestCall:
             await gateway.node.call(peer.connection, alice, "echo", Raw(data))
 
         assert caught.value.code == ErrorCode.BAD_REQUEST
-
-
-class Pauses:
-    """Stands for the pauses of a drain: time passes at once, and something happens in each."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.lengths: list[float] = []
-        self.during: Callable[[], object] = lambda: None
-        self._gateway = gateway
-
-    async def __call__(self, seconds: float, _hurry: asyncio.Event | None) -> None:
-        """See ``drain._pause``."""
-        self.lengths.append(seconds)
-        self._gateway.loop.advance(seconds)
-        self.during()
-        await settle()
-
-
-@pytest.fixture
-def pauses(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Pauses:
-    """A drain that takes no time."""
-    replaced = Pauses(gateway)
-    monkeypatch.setattr("ws_gateway.drain._pause", replaced)
-    return replaced
-
-
-def open_peers(gateway: Gateway, count: int) -> list[Peer]:
-    """Open a crowd."""
-    return [gateway.open() for _ in range(count)]
-
-
-class TestDrain:
-    """3001 in paced batches, so that the others are not overrun (design section 3)."""
-
-    async def test_not_ready_while_draining(self, gateway: Gateway, pauses: Pauses) -> None:
-        """New handshakes are refused from the first moment."""
-        open_peers(gateway, 2)
-        ready: list[bool] = []
-        pauses.during = lambda: ready.append(gateway.node.ready)
-
-        await gateway.node.drain(1)
-
-        assert ready
-        assert not any(ready)
-        assert gateway.node.draining
-
-    async def test_everybody_is_told_3001(self, gateway: Gateway) -> None:
-        """At once where no time is given, and without a pause."""
-        peers = open_peers(gateway, 5)
-
-        await gateway.node.drain(0)
-
-        assert [peer.closed for peer in peers] == [3001] * 5
-        assert gateway.node.metrics.disconnects == {3001: 5}
-
-    async def test_what_is_queued_is_flushed_first(
-        self, gateway: Gateway, alice: Credentials
-    ) -> None:
-        """Nothing that was accepted for delivery is lost."""
-        peer = await gateway.connect(alice)
-        gateway.publish("dm:#alice", "last")
-
-        await gateway.node.drain(0)
-
-        assert b'"last"' in peer.transport.writes[-1]
-        assert peer.closed == 3001
-
-    async def test_it_takes_the_time_it_is_given(self, gateway: Gateway, pauses: Pauses) -> None:
-        """By the loop's clock."""
-        peers = open_peers(gateway, 100)
-
-        await gateway.node.drain(2)
-
-        assert sum(pauses.lengths) == pytest.approx(2, abs=0.1)
-        assert all(peer.closed == 3001 for peer in peers)
-
-    async def test_a_command_that_is_performed_is_answered(
-        self, gateway: Gateway, pauses: Pauses, alice: Credentials
-    ) -> None:
-        """Who has published knows what became of it."""
-        peer = await gateway.connect(alice)
-        gateway.broker.held = True
-        peer.send({"id": 3, "publish": {"channel": "dm:#alice", "data": 1}})
-        pauses.during = gateway.broker.release
-
-        await gateway.node.drain(1)
-
-        assert {"id": 3, "publish": {}} in await peer.receive()
-        assert peer.closed == 3001
-
-    async def test_hurry_ends_a_pause(self, gateway: Gateway) -> None:
-        """It is not waited out."""
-        peers = open_peers(gateway, 3)
-        hurry = asyncio.Event()
-        draining = asyncio.create_task(gateway.node.drain(1e9, hurry))
-        await settle()
-        told = [peer.closed for peer in peers]
-
-        hurry.set()
-        await draining
-
-        assert sorted(map(str, told)) == ["3001", "None", "None"]
-        assert [peer.closed for peer in peers] == [3001] * 3
-
-    async def test_one_that_leaves_meanwhile_is_not_told(
-        self, gateway: Gateway, pauses: Pauses
-    ) -> None:
-        """Nor counted twice."""
-        peers = open_peers(gateway, 2)
-
-        def leave() -> None:
-            for peer in peers:
-                if peer.closed is None:
-                    peer.connection.lost(1000)
-
-        pauses.during = leave
-
-        await gateway.node.drain(10)
-
-        assert sorted(map(str, (peer.closed for peer in peers))) == ["3001", "None"]
-        assert gateway.node.metrics.disconnects == {3001: 1, 1000: 1}
-
-    async def test_one_that_joins_meanwhile_is_told_too(
-        self, gateway: Gateway, pauses: Pauses, alice: Credentials
-    ) -> None:
-        """Its handshake was on its way when the drain began: no close without a code."""
-        open_peers(gateway, 2)
-        late: list[Peer] = []
-        pauses.during = lambda: late.append(gateway.open(alice))
-
-        await gateway.node.drain(10)
-        await settle()
-
-        assert [peer.closed for peer in late] == [3001] * 2
-
-    async def test_one_that_joins_afterwards_is_told_too(
-        self, gateway: Gateway, alice: Credentials
-    ) -> None:
-        """The process has not exited yet."""
-        await gateway.node.drain(0)
-
-        peer = gateway.open(alice)
-        peer.send({"id": 1, "connect": {}})
-        await settle()
-
-        assert peer.closed == 3001
-
-    async def test_drain_of_nobody_ends_at_once(self, gateway: Gateway, pauses: Pauses) -> None:
-        """Whatever the time it was given."""
-        await gateway.node.drain(30)
-
-        assert pauses.lengths == []
 
 
 class TestLife:
@@ -505,6 +233,27 @@ class TestLife:
         assert [peer.closed for peer in peers] == [3001, 3001]
         assert not gateway.broker.ready()
         assert gateway.loop.alarms == []
+
+    async def test_drain_tells_of_everybody(
+        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
+    ) -> None:
+        """A process that ends has told the others, and its presence is empty."""
+        gateway = make_gateway(channels=CHANNELS)
+        told: list[str] = []
+        for who in (alice, bob):
+            peer = await gateway.connect(who)
+            await peer.ask({"id": 2, "subscribe": {"channel": "news:1"}})
+        gateway.broker._changed = lambda _channel, changes: told.extend(
+            type(change).__name__ for change in changes
+        )
+        # Somebody elsewhere is still subscribed.
+        gateway.broker._channels.add("news:1")
+        gateway.broker.held = True  # the line holds back that it gives the channel up
+
+        await gateway.node.stop()
+
+        assert told == ["Leave", "Leave"]
+        assert len(gateway.node.presence) == 0
 
     async def test_gauges_read_what_is(self, gateway: Gateway, alice: Credentials) -> None:
         """The autoscaler's is ``gateway_connections``."""
@@ -543,315 +292,6 @@ class TestLife:
         assert len({reply["client"] for reply in replies}) == 2
 
 
-PRESENCE = """
-[client]
-allow_anonymous_connect = true
-
-[without_namespace]
-allow_subscribe_for_client = true
-allow_subscribe_for_anonymous = true
-allow_publish_for_client = true
-presence = true
-join_leave = true
-allow_presence_for_subscriber = true
-
-[namespaces.all]
-allow_subscribe_for_client = true
-presence = true
-join_leave = true
-force_push_join_leave = true
-
-[namespaces.books]
-allow_subscribe_for_client = true
-presence = true
-allow_presence_for_client = true
-
-[namespaces.news]
-allow_subscribe_for_client = true
-join_leave = true
-force_push_join_leave = true
-
-[namespaces.plain]
-allow_subscribe_for_client = true
-"""
-
-MakeGateway = Callable[..., Gateway]
-
-
-def pushed(replies: list[Any]) -> list[tuple[str, str, str]]:
-    """Return (channel, what, user) of every join and leave."""
-    pushes = [reply["push"] for reply in replies if "push" in reply]
-    return [
-        (push["channel"], what, push[what]["info"]["user"])
-        for push in pushes
-        for what in ("join", "leave")
-        if what in push
-    ]
-
-
-class TestPresence:
-    """Who is in a channel, for those who may know it."""
-
-    async def test_who_is_subscribed_is_in_it(
-        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """By connection, with what others see; until it unsubscribes or has gone."""
-        gateway = make_gateway(channels=PRESENCE)
-        one, other = await gateway.connect(alice), await gateway.connect(bob)
-        for peer in (one, other):
-            await peer.ask({"id": 2, "subscribe": {"channel": "room"}})
-
-        (reply,) = await one.ask({"id": 3, "presence": {"channel": "room"}})
-        assert reply["presence"]["presence"] == {
-            one.connection.client: {
-                "user": "alice",
-                "client": one.connection.client,
-                "conn_info": {"name": "Alice"},
-            },
-            other.connection.client: {"user": "bob", "client": other.connection.client},
-        }
-        await other.ask({"id": 4, "unsubscribe": {"channel": "room"}})
-        (reply,) = await one.ask({"id": 5, "presence": {"channel": "room"}})
-        assert list(reply["presence"]["presence"]) == [one.connection.client]
-        one.connection.lost(1006)
-        assert len(gateway.node.presence) == 0
-
-    async def test_stats_count_users_once(
-        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """Protocol section 12: ``num_users`` counts distinct users."""
-        gateway = make_gateway(channels=PRESENCE)
-        peers = [await gateway.connect(who) for who in (alice, alice, bob)]
-        for peer in peers:
-            await peer.ask({"id": 2, "subscribe": {"channel": "room"}})
-
-        (reply,) = await peers[0].ask({"id": 3, "presence_stats": {"channel": "room"}})
-
-        assert reply == {"id": 3, "presence_stats": {"num_clients": 3, "num_users": 2}}
-
-    @pytest.mark.parametrize("command", ["presence", "presence_stats"])
-    @pytest.mark.parametrize(
-        ("channel", "code"),
-        [("plain:1", 108), ("news:1", 108), ("all:1", 103), ("no:1", 102), ("é", 107)],
-    )
-    async def test_it_is_refused(
-        self, make_gateway: MakeGateway, alice: Credentials, command: str, channel: str, code: int
-    ) -> None:
-        """Protocol section 11: 108 without presence, 103 without permission."""
-        peer = await make_gateway(channels=PRESENCE).connect(alice)
-
-        (reply,) = await peer.ask({"id": 2, command: {"channel": channel}})
-
-        assert reply["error"]["code"] == code
-
-    async def test_subscribers_alone_may_ask_where_it_says_so(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """And anybody, where that is allowed."""
-        peer = await make_gateway(channels=PRESENCE).connect(alice)
-
-        refused, empty = await peer.ask(
-            {"id": 2, "presence": {"channel": "room"}},
-            {"id": 3, "presence": {"channel": "books:1"}},
-        )
-
-        assert refused["error"]["code"] == 103
-        assert empty == {"id": 3, "presence": {"presence": {}}}
-
-    async def test_more_than_can_be_shown_are_106_but_counted(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """An error is better than megabytes."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"presence_limit": 2})
-        peers = [await gateway.connect(alice) for _ in range(3)]
-        replies: list[Any] = []
-        for number, peer in enumerate(peers):
-            replies = await peer.ask(
-                {"id": 2, "subscribe": {"channel": "room"}},
-                {"id": 3, "presence": {"channel": "room"}},
-                {"id": 4, "presence_stats": {"channel": "room"}},
-            )
-            assert ("error" in replies[1]) == (number == 2)
-            assert replies[2]["presence_stats"]["num_clients"] == number + 1
-        assert replies[1]["error"] == {"code": 106, "message": "limit exceeded"}
-
-    @pytest.mark.parametrize("command", ["presence", "presence_stats"])
-    async def test_error_100_while_it_cannot_be_had(
-        self,
-        make_gateway: MakeGateway,
-        alice: Credentials,
-        monkeypatch: pytest.MonkeyPatch,
-        command: str,
-    ) -> None:
-        """Temporary; the connection goes on."""
-
-        async def away(*_: object) -> None:
-            raise BrokerUnavailable
-
-        gateway = make_gateway(channels=PRESENCE)
-        peer = await gateway.connect(alice)
-        for name in ("members", "stats"):
-            monkeypatch.setattr(gateway.node.presence, name, away)
-
-        (reply,) = await peer.ask({"id": 2, command: {"channel": "books:1"}})
-
-        assert reply["error"] == {
-            "code": 100,
-            "message": "internal server error",
-            "temporary": True,
-        }
-        assert peer.closed is None
-
-    async def test_failed_subscription_leaves_no_entry(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """Nobody is told of who never was there."""
-        gateway = make_gateway(channels=PRESENCE)
-        peer = await gateway.connect(alice)
-        gateway.broker.down = BrokerUnavailable()
-
-        (reply,) = await peer.ask({"id": 2, "subscribe": {"channel": "all:1"}})
-
-        assert reply["error"]["code"] == 100
-        assert len(gateway.node.presence) == 0
-
-
-class TestJoinLeave:
-    """Who watches a channel is told who comes and who goes."""
-
-    async def test_subscriber_is_told_of_itself_after_the_reply(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """Protocol section 12: "Subscriber receives its own join"."""
-        peer = await make_gateway(channels=PRESENCE).connect(alice)
-
-        replies = await peer.ask({"id": 2, "subscribe": {"channel": "all:1"}})
-
-        client = peer.connection.client
-        info = {"user": "alice", "client": client, "conn_info": {"name": "Alice"}}
-        assert replies == [
-            {"id": 2, "subscribe": {}},
-            {"push": {"channel": "all:1", "join": {"info": info}}},
-        ]
-
-    async def test_others_are_told_of_every_end(
-        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """Of unsubscribing, of leaving, and of being cut off."""
-        gateway = make_gateway(channels=PRESENCE)
-        watcher = await gateway.connect(alice)
-        await watcher.ask({"id": 2, "subscribe": {"channel": "all:1"}})
-        ends: list[Callable[[Peer], None]] = [
-            lambda peer: peer.send({"id": 9, "unsubscribe": {"channel": "all:1"}}),
-            lambda peer: peer.connection.lost(1006),
-            lambda peer: peer.connection.disconnect(DisconnectCode.SHUTDOWN),
-        ]
-        for end in ends:
-            peer = await gateway.connect(bob)
-            await peer.ask({"id": 2, "subscribe": {"channel": "all:1"}})
-            end(peer)
-            assert pushed(await watcher.receive()) == [
-                ("all:1", "join", "bob"),
-                ("all:1", "leave", "bob"),
-            ]
-            if peer.closed is None:
-                assert pushed(await peer.receive()) == []
-
-    async def test_who_did_not_ask_is_told_nothing(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """Without ``force_push_join_leave`` the client says so, where it may see presence."""
-        gateway = make_gateway(channels=PRESENCE)
-        silent, watcher, guest = (
-            await gateway.connect(alice),
-            await gateway.connect(alice),
-            gateway.open(),
-        )
-        await guest.ask({"id": 1, "connect": {}})
-        told = {}
-        for name, peer, wish in (
-            ("silent", silent, False),
-            ("watcher", watcher, True),
-            ("guest", guest, True),
-        ):
-            replies = await peer.ask(
-                {"id": 2, "subscribe": {"channel": "room", "join_leave": wish}}
-            )
-            told[name] = pushed(replies)
-
-        assert told == {"silent": [], "watcher": [("room", "join", "alice")], "guest": []}
-        assert pushed(await watcher.receive()) == [("room", "join", "")]
-        assert pushed(await silent.receive()) == []
-
-    async def test_it_needs_no_presence(
-        self, make_gateway: MakeGateway, alice: Credentials
-    ) -> None:
-        """The two are options of their own."""
-        gateway = make_gateway(channels=PRESENCE)
-        peer = await gateway.connect(alice)
-
-        replies = await peer.ask({"id": 2, "subscribe": {"channel": "news:1"}})
-
-        assert pushed(replies) == [("news:1", "join", "alice")]
-        assert len(gateway.node.presence) == 0
-
-    async def test_server_side_subscriptions_are_told_too(
-        self, make_gateway: MakeGateway, make_credentials: MakeCredentials
-    ) -> None:
-        """The python SDK's own tests want their own join there."""
-        gateway = make_gateway(channels=PRESENCE)
-        peer = gateway.open()
-        gateway.tokens.known["t"] = make_credentials(channels=("all:1",))
-
-        connected, *replies = await peer.ask({"id": 1, "connect": {"token": "t"}})
-
-        assert connected["connect"]["subs"] == {"all:1": {}}
-        assert pushed(replies) == [("all:1", "join", "alice")]
-        assert len(gateway.node.presence) == 1
-
-    async def test_token_may_say_otherwise_of_one_subscription(
-        self, make_gateway: MakeGateway, make_credentials: MakeCredentials
-    ) -> None:
-        """``override`` turns presence and join/leave on, and shows its own ``chan_info``."""
-        grant = SubscriptionGrant(
-            info=b'{"role":"owner"}',
-            override=(("presence", True), ("join_leave", True), ("force_push_join_leave", True)),
-        )
-        gateway = make_gateway(channels=PRESENCE)
-        gateway.tokens.known["t"] = make_credentials(
-            channels=("plain:1",), subs=(("plain:1", grant),)
-        )
-        peer = gateway.open()
-
-        _, join = await peer.ask({"id": 1, "connect": {"token": "t"}})
-
-        assert join["push"]["join"]["info"]["chan_info"] == {"role": "owner"}
-        members = await gateway.node.presence.members("plain:1", 5)
-        assert members is not None
-        assert bytes(members[peer.connection.client].chan_info) == b'{"role":"owner"}'
-
-    async def test_drain_tells_of_everybody(
-        self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
-    ) -> None:
-        """A process that ends has told the others, and its presence is empty."""
-        gateway = make_gateway(channels=PRESENCE)
-        told: list[str] = []
-        for who in (alice, bob):
-            peer = await gateway.connect(who)
-            await peer.ask({"id": 2, "subscribe": {"channel": "news:1"}})
-        gateway.broker._changed = lambda _channel, changes: told.extend(
-            type(change).__name__ for change in changes
-        )
-        # Somebody elsewhere is still subscribed.
-        gateway.broker._channels.add("news:1")
-        gateway.broker.held = True  # the line holds back that it gives the channel up
-
-        await gateway.node.stop()
-
-        assert told == ["Leave", "Leave"]
-        assert len(gateway.node.presence) == 0
-
-
 class TestLastSeen:
     """When a user was here last, for other users, where the setting says so."""
 
@@ -866,7 +306,7 @@ class TestLastSeen:
         self, make_gateway: MakeGateway, alice: Credentials, bob: Credentials
     ) -> None:
         """Never; now; when he went."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        gateway = make_gateway(channels=CHANNELS, node_options={"tells_last_seen": True})
         peer = await gateway.connect(alice)
         answers = [await self.ask(peer)]
         other = await gateway.connect(bob)
@@ -885,13 +325,13 @@ class TestLastSeen:
         self, make_gateway: MakeGateway, alice: Credentials
     ) -> None:
         """As any other rpc without hooks."""
-        peer = await make_gateway(channels=PRESENCE).connect(alice)
+        peer = await make_gateway(channels=CHANNELS).connect(alice)
 
         assert (await self.ask(peer))["code"] == 108
 
     async def test_guests_may_not_ask(self, make_gateway: MakeGateway) -> None:
         """Whoever has not said who he is learns nothing about others."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        gateway = make_gateway(channels=CHANNELS, node_options={"tells_last_seen": True})
         peer = gateway.open()
         await peer.ask({"id": 1, "connect": {}})
 
@@ -902,7 +342,7 @@ class TestLastSeen:
         self, make_gateway: MakeGateway, alice: Credentials, data: object
     ) -> None:
         """In the protocol's own terms."""
-        gateway = make_gateway(channels=PRESENCE, node_options={"tells_last_seen": True})
+        gateway = make_gateway(channels=CHANNELS, node_options={"tells_last_seen": True})
 
         assert (await self.ask(await gateway.connect(alice), data))["code"] == 107
 
@@ -917,7 +357,7 @@ class TestLastSeen:
             return "mine"
 
         gateway = make_gateway(
-            channels=PRESENCE, hooks=hooks, node_options={"tells_last_seen": True}
+            channels=CHANNELS, hooks=hooks, node_options={"tells_last_seen": True}
         )
 
         assert await self.ask(await gateway.connect(alice)) == {"data": "mine"}

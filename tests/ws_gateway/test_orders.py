@@ -218,9 +218,9 @@ class TestSubscribe:
             )
         )
 
-        seen = await gateway.node.read_members("seen")
+        seen = await gateway.node.lookup.read_members("seen")
         assert [bytes(one.chan_info) for one in seen.presence.values()] == [b'{"role":"x"}']
-        assert (await gateway.node.read_members("unseen")).presence == {}
+        assert (await gateway.node.lookup.read_members("unseen")).presence == {}
 
     async def test_one_that_is_there_already_stays_as_it_is(
         self, gateway: Gateway, orders: Orders, alice: Credentials

@@ -142,10 +142,10 @@ class Operations:
         match request:
             case PresenceRequest():
                 _require(channel.options.presence)
-                return await self._node.read_members(channel.name)
+                return await self._node.lookup.read_members(channel.name)
             case PresenceStatsRequest():
                 _require(channel.options.presence)
-                return await self._node.read_presence_stats(channel.name)
+                return await self._node.lookup.read_presence_stats(channel.name)
             case HistoryRequest():
                 return await self._history(channel, request)
             case HistoryRemoveRequest():
@@ -161,7 +161,7 @@ class Operations:
         _require(channel.options.history)
         if request.since is not None and request.since.offset > _MAX_OFFSET:
             raise ReplyError(ErrorCode.BAD_REQUEST)
-        history = await self._node.read_history(channel, request)
+        history = await self._node.lookup.read_history(channel, request)
         return HistoryResult(
             publications=[_shown(publication) for publication in history.publications],
             offset=history.offset,
