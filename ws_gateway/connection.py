@@ -435,6 +435,8 @@ class Connection(Writer):
 
     def _performed(self) -> None:
         self._task = None
+        if self._waiting is None:
+            return  # mostly; then nobody has stopped reading either
         while not self.busy and (waiting := self._waiting) is not None:
             if waiting.orders:
                 # Before what the client has sent: it may go on to send for ever.

@@ -45,15 +45,14 @@ class LastPositions:
         that was heard last counts.
         """
         known = self._positions.get(channel)
-        if known is not None and _is_before(position, known):
-            return
+        if known is not None:
+            epoch, last = position.epoch, known.epoch
+            if epoch == last:
+                if position.offset < known.offset:
+                    return
+            elif len(epoch) == len(last) and epoch < last:
+                return
         self._positions[channel] = position
         self._positions.move_to_end(channel)
         if len(self._positions) > self._room:
             self._positions.popitem(last=False)
-
-
-def _is_before(one: Position, other: Position) -> bool:
-    if one.epoch == other.epoch:
-        return one.offset < other.offset
-    return len(one.epoch) == len(other.epoch) and one.epoch < other.epoch

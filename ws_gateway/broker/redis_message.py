@@ -12,6 +12,7 @@ Who came and who went is a message too, ``c1`` and a blank before a MessagePack 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from ws_gateway.protocol.messages import ABSENT, ClientInfo, Join, Leave, Public
 _MAX_BYTES = 2**24 + 2**16
 _MAX_HEAD_BYTES = 200
 _NUMBERED = b"1 "
+_HEAD = re.compile(rb"1 ([0-9]+) ([^ \n]*) ([0-9]+) ([0-9]+) ([0-9]+)\n")
 
 CHANGES = b"c1 "
 """What a message about who came and went begins with; no other does."""
@@ -98,19 +100,22 @@ def read_message(payload: bytes) -> tuple[Publication, Link | None, float]:
         return _to_publication(message, 0), None, message.published_at
     if len(payload) > 2 * _MAX_BYTES:
         raise ValueError("too long")
-    start = payload.index(b"\n", 0, _MAX_HEAD_BYTES) + 1
-    _, offset, epoch, mark, previous, length = payload[: start - 1].split(b" ")
-    end = start + _number(length)
+    head = _HEAD.match(payload, 0, _MAX_HEAD_BYTES)
+    if head is None:
+        raise ValueError("not a head")
+    offset, epoch, mark, previous, length = head.groups()
+    start = head.end()
+    end = start + int(length)
     if end > len(payload):
         raise ValueError("cut off")
     message = _decode(payload[start:end])
     link = Link(
         epoch=epoch.decode("ascii"),
-        mark=_number(mark),
-        previous=_number(previous),
+        mark=int(mark),
+        previous=int(previous),
         prev_data=Raw(_decode(payload[end:]).data) if end < len(payload) else ABSENT,
     )
-    return _to_publication(message, _number(offset)), link, message.published_at
+    return _to_publication(message, int(offset)), link, message.published_at
 
 
 def write_changes(changes: Sequence[Change]) -> bytes:
