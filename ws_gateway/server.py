@@ -10,10 +10,10 @@ connection, and messages go straight from ``data_received`` to the connection.
 from __future__ import annotations
 
 import asyncio
-import base64
 import binascii
 import hashlib
 import logging
+import re
 import urllib.parse
 from collections import deque
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
-from uvicorn.protocols.utils import get_remote_addr, is_ssl
+from uvicorn.protocols.utils import is_ssl
 from uvicorn.server import ServerState
 
 from ws_gateway import extensions
@@ -68,6 +68,7 @@ _KEY, _VERSION, _SUBPROTOCOL = (
     b"sec-websocket-version",
     b"sec-websocket-protocol",
 )
+_UPGRADE = re.compile(rb"(?:^|,)[ \t]*upgrade[ \t]*(?:,|$)", re.IGNORECASE)
 _LENGTH, _ENCODING = b"content-length", b"transfer-encoding"
 _READ = (_KEY, _VERSION, _SUBPROTOCOL, _LENGTH, _ENCODING)
 _ABNORMAL = 1006
@@ -76,10 +77,6 @@ _ABNORMAL = 1006
 def closing_sockets(state: ServerState) -> Deadlines:
     """Return the sockets of a server that have sent a close frame and wait for the peer's."""
     return _deadlines(state, "drawbridge_closing", _CLOSE_SECONDS)
-
-
-def _lingering(state: ServerState) -> Deadlines:
-    return _deadlines(state, "drawbridge_lingering", _LINGER_SECONDS)
 
 
 def _deadlines(state: ServerState, name: str, seconds: float) -> Deadlines:
@@ -94,6 +91,8 @@ def _deadlines(state: ServerState, name: str, seconds: float) -> Deadlines:
 
 class HTTPProtocol(HttpToolsProtocol, Expiring):
     """uvicorn's HTTP protocol with a bound on a request's head and on the time it takes."""
+
+    flow: FlowControl | None  # type: ignore[assignment]  # a handshake needs none
 
     def __init__(
         self,
@@ -114,7 +113,8 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         super().__init__(config, server_state, app_state, _loop)
         self._deadlines = _deadlines(server_state, "drawbridge_requests", REQUEST_SECONDS)
         self._unread = _deadlines(server_state, "drawbridge_unread", UNREAD_SECONDS)
-        self._lingering = _lingering(server_state)
+        self._lingering = _deadlines(server_state, "drawbridge_lingering", _LINGER_SECONDS)
+        self._closing = closing_sockets(server_state)
         self._overhead = 0  # bytes since the last piece of a body, or the end of a request
         self._refused = False
         self._upgrades = False
@@ -127,12 +127,13 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        # uvicorn's, without the server's own address, which ASGI need not say: it takes a socket
-        # object and a system call, and is the address of the proxy's side anyway.
+        # uvicorn's, without the server's own address, which ASGI need not say, and is the address
+        # of the proxy's side anyway; and without a socket object, which only asks for what the
+        # event loop knows. Its flow control is for bodies, of which a handshake has none.
         self.connections.add(self)
         self.transport = transport
-        self.flow = FlowControl(transport)
-        self.client = get_remote_addr(transport)
+        peer = transport.get_extra_info("peername")
+        self.client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
         self.scheme = "https" if is_ssl(transport) else "http"
         self._deadlines.start(self)
 
@@ -155,15 +156,24 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
+    def _control_flow(self) -> FlowControl:
+        if self.flow is None:
+            self.flow = FlowControl(self.transport)
+        return self.flow
+
+    @property
+    def _write_paused(self) -> bool:
+        return self.flow is not None and self.flow.write_paused
+
     @override
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self._control_flow().pause_writing()
         self._unread.start(self)
 
     @override
     def resume_writing(self) -> None:
         self._unread.stop(self)
-        super().resume_writing()
+        self._control_flow().resume_writing()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -183,7 +193,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         if rest is None:
             if self._overhead > MAX_HEAD_BYTES:
                 self._refuse(431, "Request head too large")
-        elif self._should_upgrade() and not self._refused:
+        elif self._upgrades and not self._refused:
             self._upgrade(rest)
         elif rest:
             self.data_received(rest)  # who is not granted an upgrade goes on in HTTP
@@ -204,9 +214,16 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         if self.timeout_keep_alive_task is not None:
             self._unset_keepalive_if_required()  # it began before the last answer was complete
         size, hosts = len(self.url), 0
+        # Several lines of a list are one (RFC 9110 section 5.3).
+        connection = upgrade = b""
         for name, value in self.headers:
             size += len(name) + len(value) + 4
-            hosts += name == b"host"
+            if name == b"host":
+                hosts += 1
+            elif name == b"connection":
+                connection += b"," + value
+            elif name == b"upgrade":
+                upgrade = value
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refuse(431, "Request head too large")
             # The parser swallows this and reports its own error, which is then ignored.
@@ -221,15 +238,23 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
             logger.info("pipeline cut", extra={"address": self.client and self.client[0]})
             self.transport.abort()
             raise ValueError("too many requests")
-        self._upgrades = super()._should_upgrade()
         self.headers = []  # a trailer is no header (RFC 9110 section 6.5.1)
-        if not self._upgrades:
+        self._upgrades = (
+            upgrade.lower() == b"websocket"
+            and _UPGRADE.search(connection) is not None
+            and self.parser.should_upgrade()
+        )
+        if self._upgrades:
+            # As uvicorn does, which stops here too.
+            self.scope["method"] = self.parser.get_method().decode("ascii")
+            self.scope["http_version"] = self.parser.get_http_version()
+        else:
             self._deadlines.start(self)
-        super().on_headers_complete()
+            self._control_flow()
+            super().on_headers_complete()
 
     @override
     def _should_upgrade(self) -> bool:
-        # Asked up to four times.
         return self._upgrades
 
     @override
@@ -241,11 +266,12 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
     def on_message_complete(self) -> None:
         self._overhead = 0
         self._deadlines.stop(self)
-        super().on_message_complete()
+        if not self._upgrades:
+            super().on_message_complete()
 
     @override
     def expired(self) -> None:
-        if self.flow.write_paused or self.transport.is_closing():
+        if self._write_paused or self.transport.is_closing():
             self.transport.abort()  # it does not read, so that close() would wait for ever
         elif not self._refused:
             self._refuse(408, "Request took too long")
@@ -267,7 +293,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self._tell_gone()  # what the application has to say comes too late
         # Closing with unread data would reset the connection, and lose the answer.
         self._lingering.start(self)
-        self.flow.resume_reading()
+        self._control_flow().resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -281,7 +307,7 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         if cycle is not None and not cycle.response_complete:
             self._refuse(400, "Upgrade behind a request that is not answered")
             return
-        if self.flow.write_paused:
+        if self._write_paused:
             # The event loop says so once: the next protocol would never hear that nobody reads.
             self._refused = True
             self.transport.abort()
@@ -290,7 +316,9 @@ class HTTPProtocol(HttpToolsProtocol, Expiring):
         self.parser = None  # type: ignore[assignment]  # they refer to each other
         handshake = Handshake(self.config, self.server_state, self.app_state)
         self.transport.set_protocol(handshake)
-        handshake.begin(self.transport, scope, rest)
+        handshake.begin(
+            self.transport, scope, rest, closing=self._closing, lingering=self._lingering
+        )
 
     def _websocket_scope(self) -> dict[str, Any]:
         # uvicorn stops filling the scope in when it sees an upgrade.
@@ -335,6 +363,7 @@ class Handshake(asyncio.Protocol):
         self._state = server_state
         self._early: bytearray = bytearray()
         self._transport: asyncio.Transport | None = None
+        self._deadlines: tuple[Deadlines, Deadlines]
         self._scope: dict[str, Any] = {}
         self._running: Run | None = None
         self._gone = False
@@ -345,15 +374,26 @@ class Handshake(asyncio.Protocol):
         self._body = bytearray()
         self._answered = False
 
-    def begin(self, transport: asyncio.Transport, scope: dict[str, Any], rest: bytes) -> None:
+    def begin(
+        self,
+        transport: asyncio.Transport,
+        scope: dict[str, Any],
+        rest: bytes,
+        *,
+        closing: Deadlines,
+        lingering: Deadlines,
+    ) -> None:
         """Check the request against RFC 6455 section 4.2.1 and run the application.
 
         Args:
             transport: The socket.
             scope: The ASGI scope of the request.
             rest: What came behind its head.
+            closing: See Socket.
+            lingering: See Socket.
         """
         self._transport = transport
+        self._deadlines = closing, lingering
         self._early += rest
         self._scope = scope
         given: dict[bytes, list[bytes]] = {name: [] for name in _READ}
@@ -441,6 +481,7 @@ class Handshake(asyncio.Protocol):
             self._answered = True
             return False
         self._answered = True
+        closing, lingering = self._deadlines
         digest = hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest()
         accept = binascii.b2a_base64(digest, newline=False)
         head = [
@@ -459,8 +500,8 @@ class Handshake(asyncio.Protocol):
             transport,
             FrameParser(max_message_bytes, inflates=agreed is not None),
             deflates=agreed is not None,
-            closing=closing_sockets(self._state),
-            lingering=_lingering(self._state),
+            closing=closing,
+            lingering=lingering,
         )
         socket.open(open_connection)
         transport.set_protocol(socket)
@@ -502,7 +543,7 @@ def _fault(
         return 426, "WebSocket version 13 is needed", [(_VERSION, b"13")]
     keys = given[_KEY]
     try:
-        valid = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == _KEY_BYTES
+        valid = len(keys) == 1 and len(binascii.a2b_base64(keys[0], strict_mode=True)) == _KEY_BYTES
     except binascii.Error:
         valid = False
     return None if valid else (400, "Sec-WebSocket-Key is not valid", [])

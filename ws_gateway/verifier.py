@@ -221,28 +221,28 @@ class Verifier:
         """
         began = time.perf_counter()
         try:
-            return await self._verify(token)
+            # Nothing may cost more than a few microseconds before these two tests.
+            if type(token) is not str or len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
+                raise InvalidToken("malformed")
+            # Only a token in its one canonical spelling was ever remembered, so that the digest of
+            # its text names it; the text itself is not kept.
+            digest = hashlib.sha256(token.encode("ascii")).digest()
+            verified = self._verified.get(digest)
+            if verified is not None:
+                credentials = verified.credentials
+                if (
+                    self._now() < credentials.expires_at + self._leeway_seconds
+                    and self._trusted[credentials.issuer].keys.cached(credentials.kid)
+                    is verified.key
+                ):
+                    self._check_revoked(credentials)
+                    return credentials
+                del self._verified[digest]
+            return await self._verify(token, digest)
         finally:
             self._observe(time.perf_counter() - began)
 
-    async def _verify(self, token: str) -> Credentials:
-        # Nothing may cost more than a few microseconds before these two tests.
-        if type(token) is not str or len(token) > MAX_TOKEN_CHARACTERS or not token.isascii():
-            raise InvalidToken("malformed")
-        # Only a token in its one canonical spelling was ever remembered, so that the digest of its
-        # text names it; the text itself is not kept.
-        digest = hashlib.sha256(token.encode("ascii")).digest()
-        verified = self._verified.get(digest)
-        if verified is not None:
-            credentials = verified.credentials
-            if (
-                self._now() < credentials.expires_at + self._leeway_seconds
-                and self._trusted[credentials.issuer].keys.cached(credentials.kid) is verified.key
-            ):
-                self._check_revoked(credentials)
-                return credentials
-            del self._verified[digest]
-
+    async def _verify(self, token: str, digest: bytes) -> Credentials:
         parsed = parse(token)
         if self._hmac is not None and not self._is_issuers(parsed.header):
             return self._hmac.verify(parsed)

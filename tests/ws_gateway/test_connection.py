@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 
 import pytest
 from hypothesis import settings
@@ -182,6 +183,15 @@ class TestConnect:
         assert replies[0]["id"] == 1
         assert peer.closed == 3501
         assert ("subscribe", "news") not in gateway.broker.requests
+
+    def test_each_connection_has_an_id_of_its_own(self, gateway: Gateway) -> None:
+        """A UUID of version 4, so that nobody can guess another's."""
+        ids = [uuid.UUID(gateway.open().connection.client) for _ in range(50)]
+
+        assert len(set(ids)) == 50
+        assert {one.version for one in ids} == {4}
+        assert {one.variant for one in ids} == {uuid.RFC_4122}
+        assert [str(one) for one in ids] == [*gateway.node.by_client]
 
     async def test_refused_connect_is_closed_in_time(self, gateway: Gateway) -> None:
         """3502, unless the client goes first."""

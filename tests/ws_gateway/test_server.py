@@ -318,6 +318,47 @@ class TestRequest:
             "sec-websocket-accept": base64.b64encode(digest.digest()).decode(),
         }
 
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ["Connection: Upgrade"],
+            ["connection: UPGRADE"],
+            ["Connection: upgrade , keep-alive"],
+            ["Connection: keep-alive,\tUpgrade"],
+            ["Connection: Upgrade", "Connection: keep-alive"],
+            ["Connection: keep-alive", "Connection: Upgrade"],
+        ],
+    )
+    @on_uvloop
+    async def test_wish_to_upgrade_may_stand_anywhere_in_the_list(self, lines: list[str]) -> None:
+        """RFC 9110 section 7.6.1: options in any case, on one line or on several."""
+        async with serving() as running:
+            client = await running.ask(request("/socket", *lines, without=["Connection"]))
+
+            await client.upgrade()
+
+    @pytest.mark.parametrize(
+        ("without", "lines"),
+        [
+            ("Connection", []),
+            ("Connection", ["Connection: keep-alive"]),
+            ("Connection", ["Connection: upgraded, no-upgrade, up grade"]),
+            ("Upgrade", []),
+            ("Upgrade", ["Upgrade: websockets"]),
+            ("Upgrade", ["Upgrade: h2c, websocket"]),
+        ],
+    )
+    @on_uvloop
+    async def test_request_that_does_not_wish_to_upgrade_is_an_ordinary_one(
+        self, without: str, lines: list[str]
+    ) -> None:
+        """The words are compared whole."""
+        async with serving() as running:
+            client = await running.ask(request("/a", *lines, without=[without]))
+
+            assert (await client.response())[0] == 200
+            assert await client.reader.readexactly(4) == b"/a 0"
+
     @on_uvloop
     async def test_chosen_subprotocol_is_named(self) -> None:
         """What was offered is the application's to choose from."""
