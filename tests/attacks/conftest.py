@@ -26,7 +26,7 @@ def services_on(
     """Both services on a kind of database, started by the first test that wants them.
 
     They last until the end. Those of a fixture with parameters would end whenever the parameter
-    changes, which it does twice in every file.
+    changes, which it does in every file.
     """
     with contextlib.ExitStack() as ends:
 
