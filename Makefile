@@ -165,7 +165,7 @@ docs: $(VENV)/stamp-dev ## write the generated pages of docs/
 pictures: $(VENV)/stamp-dev ## take the pictures of docs/page.md, with Debian's Chromium
 	PYTHONPATH=. $(BIN)/python docs/pictures.py
 
-dashboards: $(VENV)/stamp-run ## write the boards for Grafana from infra/grafana/boards.py
+dashboards: $(VENV)/stamp-run ## write the boards for Grafana from infra/grafana/
 	$(BIN)/python -m infra.grafana
 
 # MINUTES= how far back, PROMETHEUS= its address: of the stack without an offset unless given.

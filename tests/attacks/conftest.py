@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -17,22 +19,36 @@ WITHOUT_LIMITS = {
 }
 
 
+@pytest.fixture(scope="session")
+def services_on(
+    tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer
+) -> Iterator[Callable[[str], Services]]:
+    """Both services on a kind of database, started by the first test that wants them.
+
+    They last until the end. Those of a fixture with parameters would end whenever the parameter
+    changes, which it does in every file.
+    """
+    with contextlib.ExitStack() as ends:
+
+        @functools.cache
+        def start(kind: str) -> Services:
+            directory = tmp_path_factory.mktemp(kind)
+            if kind == "sqlite":
+                url = f"sqlite+aiosqlite:///{directory}/auth.db"
+            else:
+                url = postgres.url(postgres.create())
+            running = Services(directory, url, WITHOUT_LIMITS).start()
+            ends.callback(running.stop)
+            running.populate()
+            return running
+
+        yield start
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def services(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres: PostgresServer,
-) -> Iterator[Services]:
+def services(request: pytest.FixtureRequest, services_on: Callable[[str], Services]) -> Services:
     """The token service and a gateway that trusts it, without limits."""
-    directory = tmp_path_factory.mktemp(request.param)
-    if request.param == "sqlite":
-        url = f"sqlite+aiosqlite:///{directory}/auth.db"
-    else:
-        url = postgres.url(postgres.create())
-    running = Services(directory, url, WITHOUT_LIMITS).start()
-    running.populate()
-    yield running
-    running.stop()
+    return services_on(request.param)
 
 
 @pytest.fixture(scope="module")

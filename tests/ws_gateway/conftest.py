@@ -24,6 +24,7 @@ from msgspec import Raw
 from prometheus_client import CollectorRegistry
 from typing_extensions import override
 
+from tests.ws_gateway.issuer import ISSUER, Clock, Publisher
 from ws_gateway.broker.base import (
     PLAIN,
     POSITION_ONLY,
@@ -47,6 +48,7 @@ from ws_gateway.protocol.codec import JSON, Codec
 from ws_gateway.protocol.messages import Publication
 from ws_gateway.revocations.deny_set import DenySet, Kind
 from ws_gateway.session import SessionLimits
+from ws_gateway.verifier import Verifier
 from ws_gateway.writer import WriteLimits
 
 # How long an example takes says nothing on a shared machine.
@@ -581,3 +583,21 @@ def either(
 ) -> tuple[Path, Path] | None:
     """The way to the server: plain, or with TLS."""
     return certificate if request.param == "tls" else None
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def publisher() -> Publisher:
+    """An issuer that is there."""
+    return Publisher()
+
+
+@pytest.fixture
+def verifier(publisher: Publisher, clock: Clock) -> Verifier:
+    """One issuer, by the default profile."""
+    return Verifier([ISSUER], fetch=publisher, now=clock, monotonic=clock)

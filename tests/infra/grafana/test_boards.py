@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from auth_service.metrics import Metrics as AuthMetrics
-from infra.canary.metrics import Metrics as CanaryMetrics
 from infra.grafana.boards import BOARDS
 from infra.grafana.dashboard import COLUMNS, Board, Kind, to_json
-from ws_gateway.metrics import Metrics as GatewayMetrics
+from tests.infra.grafana.exported import exported, unseen
 
 #: Those of Grafana that are used.
 UNITS = {"short", "s", "bytes", "Bps", "ops", "percentunit"}
@@ -25,9 +20,6 @@ COUNTERS = (
 MAX_BYTES = 2**20  # of a ConfigMap
 #: What no panel shows, each with its reason.
 NOT_SHOWN: dict[str, str] = {}
-#: Of one metric of Prometheus.
-ENDINGS = ("", "_total", "_bucket", "_count", "_sum")
-GATEWAY = Path("ws_gateway")
 
 each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 
@@ -124,33 +116,9 @@ def test_heat_is_of_buckets() -> None:
                 assert all("_bucket{" in query.expression for query in panel.queries)
 
 
-def exported() -> set[str]:
-    """Name every metric of our own programs, without the ending of its samples.
-
-    Parts of the gateway add theirs where they are made, some of them only if they are wanted, so
-    their names are read from the source.
-    """
-    gateway, canary = CollectorRegistry(), CollectorRegistry()
-    GatewayMetrics(gateway, "0")
-    CanaryMetrics(canary, 1)
-    registries = (gateway, canary, AuthMetrics().registry)
-    found = {metric.name for registry in registries for metric in registry.collect()}
-    for path in GATEWAY.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and re.fullmatch(r"gateway_[a-z_]+", str(node.value)):
-                found.add(str(node.value))
-    return found
-
-
 def test_every_metric_is_on_a_board() -> None:
     """Whoever counts something wants somebody to see it; or says why not."""
-    expressions = [
-        query.expression for board in BOARDS for panel in board.panels() for query in panel.queries
-    ]
-    asked = set(re.findall(r"\w+", " ".join(expressions)))
-    unseen = {name for name in exported() if not asked & {f"{name}{ending}" for ending in ENDINGS}}
-
-    assert unseen == set(NOT_SHOWN)
+    assert unseen("", *BOARDS) == set(NOT_SHOWN)
 
 
 def test_the_metrics_are_found() -> None:

@@ -1,21 +1,26 @@
-"""A Redis, and a bad line to it."""
+"""A Redis, a bad line to it, and the processes that meet there."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from prometheus_client import CollectorRegistry
 
 from tests.redis_cluster import RedisCluster
 from tests.redis_server import RedisServer
+from ws_gateway.broker.base import Link
 from ws_gateway.broker.redis import RedisBroker
 from ws_gateway.broker.redis_topology import Topology
+from ws_gateway.exceptions import BrokerUnavailable
 from ws_gateway.metrics import Metrics
+from ws_gateway.protocol.messages import Publication
 from ws_gateway.redis_link import Timing
 
 HASTY = Timing(connect=0.5, reply=0.5, probe=0.1, first_retry=0.01, last_retry=0.05)
@@ -169,3 +174,93 @@ def make_broker(url: str, metrics: Metrics | None = None, **options: Any) -> Red
     others = {name: options.pop(name) for name in ("jitter",) if name in options}
     redis = Topology(url, timing=options.pop("timing", HASTY), **others)
     return RedisBroker(redis, metrics=metrics or Metrics(CollectorRegistry(), "test"), **options)
+
+
+def key(channel: str) -> bytes:
+    """Return a channel's name in Redis."""
+    return b"drawbridge:1:ch:" + channel.encode()
+
+
+def publication(number: int) -> Publication:
+    """Return one that can be told from others."""
+    return Publication(data=Raw(str(number).encode()))
+
+
+class Process:
+    """A broker as one gateway process has it, and what it was brought."""
+
+    def __init__(self, url: str, **options: Any) -> None:  # noqa: ANN401 - RedisBroker's own
+        self.registry = CollectorRegistry()
+        self.broker: RedisBroker = make_broker(url, Metrics(self.registry, "test"), **options)
+        self.received: list[tuple[str, Publication]] = []
+        self.published_at: list[float] = []
+
+    def take(self, channel: str, publication: Publication, _link: Link | None, at: float) -> None:
+        """Be the handler."""
+        self.received.append((channel, publication))
+        self.published_at.append(at)
+
+    def numbers(self, channel: str = "news") -> list[int]:
+        """Return what was delivered in a channel."""
+        return [int(bytes(found.data)) for name, found in self.received if name == channel]
+
+    def metric(self, name: str) -> float:
+        """Read a metric as Prometheus would."""
+        value = self.registry.get_sample_value(name)
+        assert value is not None
+        return value
+
+    async def publish(self, number: int, channel: str = "news") -> int:
+        """Publish, and return how many processes took it."""
+        return (await self.broker.publish(channel, publication(number))).receivers
+
+    async def published(self, number: int, channel: str = "news") -> bool:
+        """Publish, and say whether it was acknowledged."""
+        try:
+            await self.publish(number, channel)
+        except BrokerUnavailable:
+            return False
+        return True
+
+    async def recovered(self) -> None:
+        """Wait until it is ready again."""
+        await until(self.broker.ready)
+
+
+@contextlib.asynccontextmanager
+async def running(url: str, **options: Any) -> AsyncIterator[Process]:  # noqa: ANN401
+    """Run a process's broker for a while."""
+    process = Process(url, **options)
+    await process.broker.start(process.take)
+    try:
+        yield process
+    finally:
+        await process.broker.stop()
+
+
+@pytest.fixture
+async def process(redis_server: RedisServer) -> AsyncIterator[Process]:
+    """One process."""
+    async with running(redis_server.url) as process:
+        yield process
+
+
+@pytest.fixture
+async def other(redis_server: RedisServer) -> AsyncIterator[Process]:
+    """Another process."""
+    async with running(redis_server.url) as process:
+        yield process
+
+
+@pytest.fixture
+async def proxied(proxy: Proxy) -> AsyncIterator[Process]:
+    """A process at the end of a line that can be made bad."""
+    async with running(proxy.url) as process:
+        yield process
+
+
+@pytest.fixture
+async def survivor(mortal_redis: RedisServer) -> AsyncIterator[Process]:
+    """A process whose Redis may be killed."""
+    async with running(mortal_redis.url) as process:
+        yield process
