@@ -108,6 +108,12 @@ INFRASTRUCTURE = Board(
             "Redis",
             [
                 Panel(
+                    title="Redis is there",
+                    description="Its exporter reaches it.",
+                    unit="short",
+                    queries=[Query(f"redis_up{{{ONE}}}", "{{instance}}")],
+                ),
+                Panel(
                     title="Memory",
                     description="And its limit, if it has one.",
                     unit="bytes",
