@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 
 from ws_gateway.broker.base import (
@@ -226,7 +226,11 @@ class RedisBroker:
         seen: Position | None = None,
     ) -> History:
         """See Broker."""
-        seen = self._seen(channel, seen)
+        known = self._seen(channel, seen)
+        # Who has been somewhere asks about that very place: that this process has heard of later
+        # ones says nothing of it.
+        if seen is None or seen.epoch != known.epoch:
+            seen = known
         # There is nothing before the first, and an interval that cannot be is an error in Redis.
         limit = 0 if wanted.reverse and wanted.since == 0 else wanted.limit
         top, epoch, mark, entries = await self.commands.call(
@@ -279,7 +283,8 @@ class RedisBroker:
             return
         self._lag.observe(max(0.0, self._clock() - published_at))
         if link is not None:
-            self._last.note(channel, Position(publication.offset, link.epoch, link.mark))
+            here = Position(publication.offset, link.epoch, link.mark)
+            self._last.note(channel, here, link.previous)
         if self._handler is None:
             return
         try:
@@ -316,7 +321,12 @@ class RedisBroker:
                     *(b"EVALSHA", _HISTORY.digest, b"2", *_keys(channel), b"0", b"", b"0", b"0"),
                     *(_new_epoch(now, seen.epoch), seen.epoch.encode()),
                     *(b"%d" % seen.offset, b"%d" % seen.mark),
-                ).add_done_callback(_pass_over)
+                ).add_done_callback(partial(self._asked, channel, seen))
+
+    def _asked(self, channel: str, seen: Position, asked: asyncio.Future[object]) -> None:
+        """Take no answer: who needs one asks again."""
+        if not asked.cancelled() and asked.exception() is None:
+            self._last.settle(channel, seen)
 
     def _resumed(self, channel: str) -> None:
         if self._missed is None:
@@ -371,12 +381,6 @@ class RedisBroker:
             "command",
             commands.durations,
         )
-
-
-def _pass_over(asked: asyncio.Future[object]) -> None:
-    """Let it be: who needs the answer asks again."""
-    if not asked.cancelled():
-        asked.exception()
 
 
 def _channel(name: str) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.redis_server import RedisServer
 from tests.ws_gateway.broker.conftest import Process, Proxy, publication, until
-from ws_gateway.broker.base import HistoryFilter, PublishOptions
+from ws_gateway.broker.base import History, HistoryFilter, PublishOptions
 from ws_gateway.broker.redis import PREFIX
 from ws_gateway.exceptions import BrokerUnavailable
 
@@ -110,6 +110,42 @@ class TestLostTail:
         await proxied.publish(1, "later")  # and what was sent before has been executed
 
         assert (await other.broker.history("news")).position.epoch != epoch
+
+    async def lose_and_hear(self, process: Process, other: Process, server: RedisServer) -> History:
+        """Let a server lose what a process has delivered last, and deliver it the new instead."""
+        await process.broker.subscribe("news")
+        await stream(process, 1, 2)
+        before = self.snapshot(server)
+        await stream(process, 3)
+        seen = await process.broker.history("news")
+        self.lose_tail(server, *before)
+        await stream(other, 13, 14)
+        await until(lambda: len(process.received) == 5)
+        return seen
+
+    async def test_who_has_seen_it_is_told_though_the_process_has_heard_what_came_after(
+        self, process: Process, other: Process, redis_server: RedisServer
+    ) -> None:
+        """That is no proof of having been there: the position of who asks is asked about."""
+        seen = await self.lose_and_hear(process, other, redis_server)
+
+        found = await process.broker.history("news", EVERYTHING, seen=seen.position)
+
+        assert found.position.offset == 4
+        assert found.position.epoch != seen.position.epoch
+
+    async def test_what_was_heard_before_a_new_connection_covers_up_nothing(
+        self, proxied: Process, proxy: Proxy, other: Process, redis_server: RedisServer
+    ) -> None:
+        """Messages may be there before the connection on which the server is asked."""
+        seen = await self.lose_and_hear(proxied, other, redis_server)
+
+        proxy.cut()
+        await until(lambda: not proxied.broker.ready())
+        await proxied.recovered()
+        await proxied.publish(1, "later")  # and what was sent before has been executed
+
+        assert (await other.broker.history("news")).position.epoch != seen.position.epoch
 
     async def test_nothing_is_begun_for_a_channel_that_is_forgotten(
         self, proxied: Process, proxy: Proxy, redis_server: RedisServer
