@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from operator import attrgetter
 
 from tests.chaos.circumstances import SLACK_SECONDS, Circumstances
 from tests.chaos.history import (
@@ -101,20 +102,33 @@ def _late(end: Revoked, moment: float, away: Spans) -> bool:
     return away.longest_gap(end.at, moment) > REVOKED_SECONDS
 
 
+def _cut_within(
+    cuts: Sequence[SlowCut], begin: float, end: float, gateways: set[str]
+) -> SlowCut | None:
+    """Find the first cut in this time by one of these gateways; by any if none is known."""
+    for cut in cuts[bisect_left(cuts, begin, key=attrgetter("at")) :]:
+        if cut.at > end:
+            break
+        if not gateways or cut.gateway in gateways:
+            return cut
+    return None
+
+
 def _check_slow(events: Sequence[Event], circumstances: Circumstances) -> Verdict:
     """Promise 3: who does not read is cut in time, and costs no more than a bound."""
     verdict = Verdict()
-    cuts = [event.at for event in events if isinstance(event, SlowCut)]
+    cuts = [event for event in events if isinstance(event, SlowCut)]
     for event in events:
         match event:
             case Slow():
                 verdict.counts["slow readers"] += 1
                 begin, end = event.at, event.at + _SLOW_SECONDS
-                at = bisect_left(cuts, begin)
-                if at < len(cuts) and cuts[at] <= end:
-                    # Each cut is one reader's.
+                gateways = circumstances.excuses.visits.at(event.client, begin, begin)
+                cut = _cut_within(cuts, begin, end, gateways - {""})
+                if cut is not None:
+                    # Each cut is one reader's, of those at its gateway.
                     verdict.counts["slow readers cut"] += 1
-                    del cuts[at]
+                    cuts.remove(cut)
                 elif not circumstances.hindered(_flooded(event.client), begin, end):
                     text = f"not cut within {_SLOW_SECONDS} s"
                     verdict.add(3, "slow reader", end, text, client=event.client)

@@ -176,6 +176,20 @@ def test_a_slow_reader_is_cut() -> None:
     assert rules(Slow(10, "a"), Slow(10, "b"), SlowCut(14, "gateway-0")) == ["slow reader"]
 
 
+def test_a_cut_is_of_a_reader_at_that_gateway() -> None:
+    """The first of the readers was excused, and does not take the other's."""
+    told = (
+        Connected(1, "slow-1-1", "gateway-0"),
+        Connected(1, "slow-1-0", "gateway-1"),
+        Slow(10, "slow-1-1"),
+        Slow(10.1, "slow-1-0"),
+        Down(13, "gateway-0", 14, Kind.GATEWAY_KILL.value),
+    )
+
+    assert rules(*told, SlowCut(14, "gateway-1")) == []
+    assert rules(*told, SlowCut(14, "gateway-0")) == ["slow reader"]
+
+
 @pytest.mark.parametrize("gateway", ["gateway-0", "gateway-1", "gateway-2"])
 def test_a_slow_reader_whose_gateway_or_speaker_was_stopped_may_stay(gateway: str) -> None:
     """Another gateway's end is no reason."""
