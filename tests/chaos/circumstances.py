@@ -46,26 +46,26 @@ class Circumstances:
         """Say whether Redis has lost data in this time, or so shortly before that it is news."""
         return any(loss.at <= end and begin <= loss.ended + _TOLD_SECONDS for loss in self.losses)
 
-    def stopped(self, heard: Collection[tuple[str, float]], begin: float, end: float) -> bool:
-        """Say whether every gateway at which something was heard has ended in this time.
+    def stopped(self, heard: Collection[tuple[str, float]], end: float) -> bool:
+        """Say whether every gateway at which something was heard has ended since.
 
         Args:
             heard: Client and moment of each delivery; none is no answer.
-            begin: Since when.
             end: Until when.
         """
-        gateways: set[str] = set()
+        since: dict[str, float] = {}
         for client, moment in heard:
-            gateways |= self.excuses.visits.at(client, moment, moment)
-        return bool(gateways - {""}) and all(
+            for gateway in self.excuses.visits.at(client, moment, moment):
+                since[gateway] = max(since.get(gateway, 0.0), moment)
+        return bool(since.keys() - {""}) and all(
             any(
                 down.gateway == gateway
                 and down.kind != Kind.GATEWAY_PAUSE
                 and down.at <= end
-                and down.until >= begin
+                and down.until >= moment
                 for down in self._downs
             )
-            for gateway in gateways
+            for gateway, moment in since.items()
         )
 
     def redis_away(self, gateway: str) -> Spans:

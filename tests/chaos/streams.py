@@ -200,14 +200,13 @@ class _Checker:
             self._add("lost tail", event.at, text, client=client, channel=channel)
 
     def _nobody_left(self, name: str, moment: float) -> bool:
-        """Say whether each gateway that had delivered something was stopped when Redis lost it.
+        """Say whether each gateway that had delivered something ended before it was asked for.
 
         ADR 0012: then nobody can know that the stream is another one.
         """
         return any(
             self._circumstances.stopped(
                 {(heard.client, heard.at) for heard in self._heard[name] if heard.at <= loss.ended},
-                loss.at,
                 moment,
             )
             for loss in self._circumstances.losses
