@@ -139,7 +139,9 @@ async def test_a_wrong_password_is_no_connection_and_is_tried_once(server: Embed
 
 async def test_it_logs_in_again_after_its_session_was_ended(server: Embedded) -> None:
     """Which tells an SDK to stay away; a program that is to watch does not."""
-    async with alice(server, user="bob", password=server.passwords["bob"]).running() as canary:
+    # The end may come while a publication is under way, whose deadline is then waited for.
+    bob = alice(server, user="bob", password=server.passwords["bob"], deadline_seconds=5.0)
+    async with bob.running() as canary:
         await canary.until(lambda: canary.count("receive") >= 1)
         bearer = {"Authorization": f"Bearer {server.token('bob')}"}
         body = {"password": server.passwords["bob"]}

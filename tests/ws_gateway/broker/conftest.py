@@ -51,6 +51,7 @@ class Proxy:
         self._target = port
         self._random = random.Random(3)  # noqa: S311 - the same pieces in every run
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving = 0
 
     async def start(self) -> None:
         """Listen."""
@@ -59,9 +60,10 @@ class Proxy:
 
     async def stop(self) -> None:
         """End."""
+        self.closed = True
         self._server.close()
         self.cut()
-        await until(lambda: not self._writers)
+        await until(lambda: not self._serving)
 
     def cut(self) -> None:
         """Break every connection."""
@@ -70,15 +72,28 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        if self.closed:
-            writer.transport.abort()
-            return
+        self._serving += 1
         try:
-            back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+            if not self.closed:
+                back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+                await self._relay(reader, writer, back, forth)
         except OSError:
+            pass  # who is not there is not to be reached by this line either
+        finally:
             writer.transport.abort()
-            return
+            self._serving -= 1
+
+    async def _relay(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        back: asyncio.StreamReader,
+        forth: asyncio.StreamWriter,
+    ) -> None:
         ends = {writer, forth}
+        if self.closed:
+            forth.transport.abort()
+            return
         self._writers |= ends
         up = asyncio.create_task(self._pump(reader, forth, answers=False))
         down = asyncio.create_task(self._pump(back, writer, answers=True))
