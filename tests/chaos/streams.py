@@ -16,6 +16,7 @@ from math import inf
 from operator import itemgetter
 
 from tests.chaos.circumstances import Circumstances
+from tests.chaos.excuses import RECOVERY_SECONDS
 from tests.chaos.history import (
     Answered,
     End,
@@ -138,7 +139,8 @@ class _Checker:
             self._break(event, "once", f"{event.id} came twice")
         self._received[event.client].add(event.id)
         self._heard[event.id].append(event)
-        self._arrivals[event.channel].append((event.at, event.offset))
+        if not event.channel.startswith(WHOLE):
+            self._arrivals[event.channel].append((event.at, event.offset))
         self._place(event, event.channel, event.offset, event.id)
         chain.offset, chain.last, chain.at = event.offset, event.id, event.at
 
@@ -207,7 +209,8 @@ class _Checker:
         return any(
             self._circumstances.stopped(
                 {(heard.client, heard.at) for heard in self._heard[name] if heard.at <= loss.ended},
-                moment,
+                # One that ended later had reached Redis again, and was to tell.
+                min(moment, loss.ended + RECOVERY_SECONDS),
             )
             for loss in self._circumstances.losses
             if loss.at <= moment

@@ -127,11 +127,16 @@ def test_a_lost_tail_that_nobody_knows_of_is_not_told(story: Story, down: bool) 
     assert found == ([] if down else ["lost tail"])
 
 
-@pytest.mark.parametrize(("began", "ended", "told"), [(8.2, 8.8, False), (5.2, 7.8, True)])
+@pytest.mark.parametrize(
+    ("began", "ended", "told"), [(8.2, 8.8, False), (5.2, 7.8, True), (15.5, 15.8, True)]
+)
 def test_who_has_heard_of_a_tail_and_ended_does_not_know_of_it(
     story: Story, began: float, ended: float, *, told: bool
 ) -> None:
-    """Also if that was before Redis lost it; not if it was before the last of it was heard."""
+    """Also if that was before Redis lost it; not if it was before the last of it was heard.
+
+    Nor if there was time to reach Redis before.
+    """
     down = Down(began, "gateway-0", ended, Kind.GATEWAY_TERM.value)
 
     assert lost_at(story, down) == (["lost tail"] if told else [])

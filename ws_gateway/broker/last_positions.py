@@ -33,8 +33,8 @@ class LastPositions:
         self._doubted: OrderedDict[tuple[str, Position], None] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many are known."""
-        return len(self._positions)
+        """How many are known, doubted ones too."""
+        return len(self._positions) + len(self._doubted)
 
     def __iter__(self) -> Iterator[tuple[str, Position]]:
         """List what a server is to be asked about now: what is doubted, then all positions."""

@@ -72,6 +72,7 @@ def test_the_latest_doubts_are_kept() -> None:
         positions.note("a", Position(offset, "b0", offset), 0)
 
     assert [position.offset for _, position in positions] == [3, 5, 7]
+    assert len(positions) == 3
 
 
 def test_there_is_room_for_so_many() -> None:
